@@ -1,0 +1,110 @@
+# Two commands: `make demo` shows the product, `make test` proves it. Each sets up what it needs on Debian 12 or 13.
+SHELL := /bin/bash
+BUILD ?= build
+JOBS ?= $(shell nproc)
+DATA ?= ../shared/data/thucnews
+PREFIX ?= /usr/local
+E2E = --worker $(BUILD)/bin/rubric-worker --trainer $(BUILD)/bin/rubric-trainer --kafka $(BUILD)/kafka
+
+PACKAGES_BUILD = gcc libc6-dev cmake ninja-build pkg-config librdkafka-dev libprotobuf-c-dev protobuf-c-compiler \
+  protobuf-compiler libopenblas-serial-dev libdnnl-dev libcmocka-dev liblinear-dev libjansson-dev libutf8proc-dev \
+  libmicrohttpd-dev libssl-dev
+PACKAGES_TEST = python3 python3-confluent-kafka python3-protobuf kcat prometheus default-jre-headless maven
+PACKAGES_LINT = python3 clang clang-format
+PACKAGES_FUZZ = clang llvm
+
+# Installs what is missing of $(1), or says in one line what to install.
+define need
+@missing=; for p in $(1); do \
+  dpkg-query -W -f='$${Status}\n' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
+if [ -n "$$missing" ]; then \
+  command -v apt-get >/dev/null || { echo "needs (Debian's names):$$missing"; exit 1; }; \
+  sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+  echo "installing:$$missing"; \
+  log=$$(mktemp); { $$sudo apt-get update -qq && \
+    $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; } >$$log 2>&1 || \
+  { tail -n 5 $$log; echo "could not install:$$missing"; exit 1; }; rm -f $$log; fi
+endef
+
+.PHONY: all build demo test check lint install bench chaos accuracy sanitize tsan fuzz parity docs clean \
+  deps-build deps-test deps-lint deps-fuzz
+all: build
+
+deps-build:
+	$(call need,$(PACKAGES_BUILD))
+deps-test: deps-build
+	$(call need,$(PACKAGES_TEST))
+	@tests/e2e/kafka/fetch $(BUILD)/kafka
+deps-lint: deps-build
+	$(call need,$(PACKAGES_LINT))
+deps-fuzz: deps-build
+	$(call need,$(PACKAGES_FUZZ))
+	@tests/fuzz/runtime || true
+
+build: deps-build
+	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release >$(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
+	@rm -f $(BUILD).log
+	@cmake --build $(BUILD) -j $(JOBS)
+
+# The main job on embedded parts.
+demo: build
+	@$(BUILD)/bin/rubric-worker demo
+
+# Unit and golden tests: seconds to a few minutes.
+check: build
+	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
+
+# Everything, on a real Apache Kafka broker.
+test: build deps-test
+	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
+	@tests/e2e/run $(E2E)
+
+lint: deps-lint build
+	@tests/lint/run $(BUILD)
+
+install: build
+	@cmake --install $(BUILD) --prefix $(PREFIX)
+
+docs: build
+	@tests/lint/config_docs $(BUILD) > docs/CONFIG.md
+
+# In-process rates, end to end on the real broker, and a bare transactional loop beside it.
+bench: build deps-test models
+	@env -u OPENBLAS_CORETYPE tests/bench/run --build $(BUILD) --linear $(BUILD)/models/linear --textcnn $(BUILD)/models/textcnn $(BENCH)
+
+# Exactly-once under SIGKILL and SIGTERM: 100,000 headlines, five seeds, and the same at least once.
+chaos: build deps-test
+	@tests/e2e/run $(E2E) -k chaos --rounds 5 --records 100000
+
+# Models from the full data (DATA=DIR with train.txt, dev.txt, class.txt).
+.PHONY: models
+models: $(BUILD)/models/linear/model.safetensors $(BUILD)/models/textcnn/model.safetensors
+$(BUILD)/models/%/model.safetensors: | build
+	@test -f $(DATA)/train.txt || { echo "no data in $(DATA): set DATA to a directory with train.txt, dev.txt and class.txt"; exit 1; }
+	$(BUILD)/bin/rubric-trainer fit --arch $* --data $(DATA) --out $(BUILD)/models/$*
+
+# The bars on the full data: linear 92.4 %, TextCNN 90.3 % on dev.
+accuracy: models
+	@tests/e2e/accuracy $(BUILD) $(DATA)
+
+# The unit tests and the end-to-end tests under ASan and UBSan; the unit tests under TSan.
+sanitize: deps-test
+	@cmake --preset dev >/dev/null && cmake --build --preset dev -j $(JOBS)
+	@ctest --preset dev -j $(JOBS)
+	@tests/e2e/run $(subst $(BUILD)/bin,$(BUILD)-dev/bin,$(E2E))
+tsan: deps-test
+	@cmake --preset tsan >/dev/null && cmake --build --preset tsan -j $(JOBS)
+	@ctest --preset tsan -j $(JOBS)
+
+# Each fuzz target for FUZZ_SECONDS.
+FUZZ_SECONDS ?= 60
+fuzz: deps-fuzz
+	@cmake --preset fuzz >/dev/null && cmake --build --preset fuzz -j $(JOBS)
+	@tests/fuzz/run $(BUILD)-fuzz $(FUZZ_SECONDS)
+
+# Golden files made again from the programs they came from, in throw-away environments.
+parity: build
+	@tests/golden/run $(BUILD)
+
+clean:
+	rm -rf $(BUILD) $(BUILD)-dev $(BUILD)-tsan $(BUILD)-fuzz

@@ -1,0 +1,46 @@
+#include "models/linear.h"
+
+#include <assert.h>
+#include <math.h>
+
+#include "models/arch.h"
+#include "models/linear_arch.h"
+#include "ops/tfidf.h"
+
+static int check_finite(const char *name, const float *x, size_t n, struct err *err)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(x[i]))
+            return err_set(err, ERR_NUMERIC, "tensor \"%s\": value %zu is not a finite number", name, i);
+    return 0;
+}
+
+int linear_save(const char *dir, const char *name, const struct linear_weights *lw, const struct vocab *v,
+                const struct classes *classes, struct err *err)
+{
+    assert(classes->n == lw->n_labels && lw->max_tokens >= 1 && lw->max_tokens <= LINEAR_MAX_TOKENS);
+    int64_t f = ngrams_count(lw->ngrams), labels = lw->n_labels;
+    size_t n = (size_t)f, cells = n * (size_t)labels;
+    const struct tensor tensors[] = {
+        {"ngrams", DT_I64, 1, {f}, ngrams_keys(lw->ngrams), n * sizeof(int64_t)},
+        {"idf", DT_F32, 1, {f}, ngrams_idf(lw->ngrams), n * sizeof(float)},
+        {"weight", DT_F32, 2, {labels, f}, lw->weight, cells * sizeof(float)},
+        {"bias", DT_F32, 1, {labels}, lw->bias, (size_t)labels * sizeof(float)},
+    };
+    if (check_finite("weight", lw->weight, cells, err) != 0 ||
+        check_finite("bias", lw->bias, (size_t)labels, err) != 0)
+        return -1;
+    if (!isfinite(lw->scale) || !(lw->scale > 0.0f))
+        return err_set(err, ERR_NUMERIC, "scale %g is not a positive number", (double)lw->scale);
+    json_t *config = json_object();
+    (void)json_object_set_new(config, "architectures", json_pack("[s]", "LinearNgrams"));
+    (void)json_object_set_new(config, "ngram_max", json_integer(TFIDF_NGRAM));
+    (void)json_object_set_new(config, "num_features", json_integer(f));
+    (void)json_object_set_new(config, "max_length", json_integer(lw->max_tokens));
+    (void)json_object_set_new(config, "scale", json_real((double)lw->scale));
+    (void)json_object_set_new(config, "torch_dtype", json_string("float32"));
+    int rc = arch_save(dir, linear_arch.model_type, name, config, tensors, sizeof tensors / sizeof *tensors, v,
+                       classes, err);
+    json_decref(config);
+    return rc;
+}

@@ -1,0 +1,237 @@
+#include "models/model.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "data/dataset.h"
+#include "data/vocab.h"
+#include "models/arch.h"
+#include "models/safetensors.h"
+
+enum { MAX_JSON = 16 << 20, SHORT_VERSION = 12 };
+
+struct model {
+    struct model_info info;
+    char *name, *version;
+    struct classes classes;
+    struct vocab *vocab;
+    const struct arch *arch;
+    void *impl;
+};
+
+struct workspace {
+    const struct arch *arch;
+    void *impl;
+    int32_t max_titles, max_ids;
+};
+
+static const char *const precisions[] = {"auto", "fp32", "fp16"};
+
+int precision_parse(const char *name, enum precision *p, struct err *err)
+{
+    for (int i = PRECISION_AUTO; i <= PRECISION_FP16; i++)
+        if (strcmp(name, precisions[i]) == 0) {
+            *p = (enum precision)i;
+            return 0;
+        }
+    return err_set(err, ERR_CONFIG, "precision \"%.50s\" is not one of auto, fp32, fp16", name);
+}
+
+const char *precision_name(enum precision p)
+{
+    return precisions[p];
+}
+
+/* The version of a registry directory; a directory without manifest.json is named by its weights. */
+static int read_version(const char *dir, struct model *m, struct err *err)
+{
+    char *path = file_path("%s/manifest.json", dir);
+    const char *version = NULL;
+    int rc = 0;
+    json_t *manifest = NULL;
+    if (file_exists(path)) {
+        manifest = json_parse_file(path, MAX_JSON, err);
+        rc = manifest ? 0 : -1;
+        if (rc == 0 && json_get_str(manifest, "version", &version, err) != 0)
+            rc = err_prefix(err, "%s", path);
+    }
+    if (rc == 0)
+        m->version = version ? xstrdup(version) : file_path("%.*s", SHORT_VERSION, m->info.sha256);
+    json_decref(manifest);
+    free(path);
+    return rc;
+}
+
+/* What config.json says of labels and vocabulary must be what the files beside it hold. */
+static int check_counts(const json_t *config, const struct model *m, struct err *err)
+{
+    int32_t labels, vocab;
+    if (arch_need_int(config, "num_labels", 1, DATASET_MAX_CLASSES, &labels, err) != 0 ||
+        arch_need_int(config, "vocab_size", 1, INT32_MAX, &vocab, err) != 0)
+        return -1;
+    if (labels != m->classes.n)
+        return err_set(err, ERR_CONFLICT, "num_labels is %d, but labels.txt has %d lines", (int)labels,
+                       (int)m->classes.n);
+    if (vocab != vocab_size(m->vocab))
+        return err_set(err, ERR_CONFLICT, "vocab_size is %d, but vocab.txt has %d lines", (int)vocab,
+                       (int)vocab_size(m->vocab));
+    return 0;
+}
+
+/* config.json into *config (the caller's), the row of the table and the name into m. */
+static int read_config(const char *path, json_t **config, struct model *m, struct err *err)
+{
+    const char *type = NULL, *name = NULL;
+    *config = json_parse_file(path, MAX_JSON, err);
+    if (!*config)
+        return -1;
+    if (!json_is_object(*config))
+        return err_set(err, ERR_FORMAT, "%s: expected an object", path);
+    if (json_get_str(*config, "model_type", &type, err) != 0 ||
+        json_get_str(*config, "model_name", &name, err) != 0)
+        return err_prefix(err, "%s", path);
+    if (!type)
+        return err_set(err, ERR_FORMAT, "%s: \"model_type\" is missing", path);
+    m->arch = arch_find(type, err);
+    if (!m->arch)
+        return err_prefix(err, "%s", path);
+    m->name = xstrdup(name ? name : m->arch->model_type);
+    return 0;
+}
+
+static int open_weights(const char *path, struct arch_source *src, struct model *m, struct err *err)
+{
+    struct safetensors *st = NULL;
+    struct arch_facts facts;
+    if (sha256_file(path, m->info.sha256, NULL, err) != 0 || safetensors_open(path, &st, err) != 0)
+        return -1;
+    src->weights = st;
+    int rc = m->arch->open(src, &m->impl, &facts, err);
+    safetensors_close(st);
+    if (rc != 0) {
+        /* Some of its messages name the file already. */
+        if (err && !strstr(err->msg, path) && !strstr(err->msg, src->config_path))
+            (void)err_prefix(err, "%s", path);
+        return -1;
+    }
+    m->info.parameters = facts.parameters;
+    m->info.weights_bytes = facts.weights_bytes;
+    m->info.max_tokens = facts.max_tokens;
+    m->info.precision = facts.precision;
+    return 0;
+}
+
+static int open_parts(const char *dir, enum precision precision, struct model *m, struct err *err)
+{
+    char *config_path = file_path("%s/config.json", dir), *vocab_path = file_path("%s/vocab.txt", dir);
+    char *labels_path = file_path("%s/labels.txt", dir);
+    char *weights_path = file_path("%s/model.safetensors", dir);
+    json_t *config = NULL;
+    int rc = read_config(config_path, &config, m, err);
+    if (rc == 0)
+        rc = classes_read(labels_path, &m->classes, err);
+    if (rc == 0)
+        rc = vocab_read(vocab_path, &m->vocab, err);
+    if (rc == 0 && check_counts(config, m, err) != 0)
+        rc = err_prefix(err, "%s", config_path);
+    if (rc == 0) {
+        struct arch_source src = {.config_path = config_path,
+                                  .config = config,
+                                  .vocab_size = vocab_size(m->vocab),
+                                  .n_labels = m->classes.n,
+                                  .precision = precision};
+        rc = open_weights(weights_path, &src, m, err);
+    }
+    if (rc == 0)
+        rc = read_version(dir, m, err);
+    json_decref(config);
+    free(config_path);
+    free(vocab_path);
+    free(labels_path);
+    free(weights_path);
+    return rc;
+}
+
+int model_open(const char *dir, enum precision precision, struct model **out, struct err *err)
+{
+    struct model *m = xcalloc(1, sizeof *m);
+    if (open_parts(dir, precision, m, err) != 0) {
+        model_close(m);
+        return -1;
+    }
+    m->info.family = m->arch->model_type;
+    m->info.name = m->name;
+    m->info.version = m->version;
+    m->info.n_labels = m->classes.n;
+    m->info.labels = (const char *const *)m->classes.names;
+    *out = m;
+    return 0;
+}
+
+void model_close(struct model *m)
+{
+    if (!m)
+        return;
+    if (m->impl)
+        m->arch->close(m->impl);
+    vocab_close(m->vocab);
+    classes_done(&m->classes);
+    free(m->name);
+    free(m->version);
+    free(m);
+}
+
+const struct model_info *model_info(const struct model *m)
+{
+    return &m->info;
+}
+
+int32_t model_encode(const struct model *m, const char *title, size_t n, int32_t *ids, int32_t max)
+{
+    return vocab_encode(m->vocab, title, n, ids, max < m->info.max_tokens ? max : m->info.max_tokens);
+}
+
+struct workspace *workspace_open(const struct model *m, int32_t max_titles, int32_t max_ids)
+{
+    struct workspace *ws = xmalloc(sizeof *ws);
+    *ws = (struct workspace){m->arch, m->arch->workspace_open(m->impl, max_titles, max_ids), max_titles,
+                             max_ids};
+    return ws;
+}
+
+void workspace_close(struct workspace *ws)
+{
+    if (!ws)
+        return;
+    ws->arch->workspace_close(ws->impl);
+    free(ws);
+}
+
+void model_classify(const struct model *m, struct workspace *ws, const struct batch *b, float *probabilities)
+{
+    if (b->n == 0)
+        return;
+    assert(ws->arch == m->arch && b->n <= ws->max_titles && b->start[b->n] <= ws->max_ids);
+    m->arch->classify(m->impl, ws->impl, b, probabilities);
+}
+
+int32_t model_top_k(const float *p, int32_t n, int32_t k, int32_t *best)
+{
+    if (k > n)
+        k = n;
+    for (int32_t i = 0; i < k; i++) {
+        int32_t at = -1;
+        for (int32_t c = 0; c < n; c++) {
+            /* What is below the last one found, or equal and behind it, is still to come. */
+            bool left = i == 0 || p[c] < p[best[i - 1]] || (p[c] == p[best[i - 1]] && c > best[i - 1]);
+            if (left && (at < 0 || p[c] > p[at]))
+                at = c;
+        }
+        best[i] = at;
+    }
+    return k < 0 ? 0 : k;
+}

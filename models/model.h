@@ -1,0 +1,61 @@
+/* A model as the programs see it: a directory in Hugging Face layout is opened, titles become ids,
+ * packed ids become probabilities. config.json's "model_type" picks the row of the architecture
+ * table (models/arch.h); everything below is the same for all rows.
+ *
+ * A struct model is const after model_open and shared by threads; each inference thread has a
+ * workspace of its own, made once (model_classify does not allocate). */
+#ifndef MODELS_MODEL_H
+#define MODELS_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/sha256.h"
+#include "data/batch.h"
+
+enum precision { PRECISION_AUTO, PRECISION_FP32, PRECISION_FP16 };
+int precision_parse(const char *name, enum precision *p,
+                    struct err *err); /* "auto", "fp32", "fp16" */
+const char *precision_name(enum precision p);
+
+struct model_info {
+    const char *family;  /* "textcnn", "linear" */
+    const char *name;    /* config.json "model_name"; the family when absent */
+    const char *version; /* from manifest.json when the directory is a registry version, else the
+                            first 12 digits of sha256 */
+    char sha256[SHA256_HEX]; /* of model.safetensors */
+    int32_t n_labels;
+    const char *const *labels; /* [n_labels], from labels.txt */
+    int64_t parameters;
+    int64_t weights_bytes;    /* as held in memory for inference */
+    int32_t max_tokens;       /* longer titles are cut here */
+    enum precision precision; /* what runs, never AUTO */
+};
+
+struct model;
+struct workspace;
+
+int model_open(const char *dir, enum precision precision, struct model **out, struct err *err);
+void model_close(struct model *m); /* NULL allowed */
+const struct model_info *model_info(const struct model *m);
+
+/* Ids of a title that passed title_check: at most max (<= info->max_tokens is enough) are written,
+ * their number returned (>= 1). */
+int32_t model_encode(const struct model *m, const char *title, size_t n, int32_t *ids, int32_t max);
+
+/* For batches of up to max_titles titles and max_ids ids in all. */
+struct workspace *workspace_open(const struct model *m, int32_t max_titles, int32_t max_ids);
+void workspace_close(struct workspace *ws); /* NULL allowed */
+
+/* probabilities[n][n_labels], rows sum to 1. An empty batch is a no-op. Ids outside the vocabulary
+ * are a programming error. */
+void model_classify(const struct model *m, struct workspace *ws, const struct batch *b,
+                    float *probabilities);
+
+/* The k (<= n) best of p[0..n) by falling probability, ties by lower index: best[0..k) are indexes.
+ * Returns k clamped. */
+int32_t model_top_k(const float *p, int32_t n, int32_t k, int32_t *best);
+
+#endif

@@ -1,0 +1,128 @@
+/* Included twice by ops/rows_body.h, for fp32 and F16 tables: TABLE the element, CELL(p) one value, LOAD a vector of them,
+ * NAME(x) x with the type's suffix, WITH_ARG whether positions of maxima may be asked for.
+ *
+ * A block of BLOCK vectors of filters keeps its sums and running maxima in registers while the title's rows go by.  Every value
+ * of a row is read once, so the loop's cost is the loads: width and the number of taps are constants to the compiler. */
+
+/* One window: the sum of `taps` taps at position t, for BLOCK vectors from column c of the width's first tap. */
+static inline __attribute__((always_inline)) void
+NAME(window)(const TABLE *const *at, int t, int taps, size_t c, size_t f, vf sum[BLOCK])
+{
+    for (int v = 0; v < BLOCK; v++)
+        sum[v] = LOAD(at[t] + c + (size_t)v * VL);
+    for (int j = 1; j < taps; j++) {
+        const TABLE *p = at[t + j] + c + (size_t)j * f;
+        for (int v = 0; v < BLOCK; v++)
+            sum[v] += LOAD(p + (size_t)v * VL);
+    }
+}
+
+static inline __attribute__((always_inline)) void NAME(block)(const TABLE *const *at, int n, int w, size_t c,
+                                                              size_t f, float *y, int32_t *arg)
+{
+    vf best[BLOCK], sum[BLOCK];
+    vi where[BLOCK];
+    NAME(window)(at, 0, w < n ? w : n, c, f, best);
+    for (int v = 0; v < BLOCK; v++)
+        where[v] = (vi){0};
+    int t = 1;
+    for (; t + w <= n; t++) {
+        NAME(window)(at, t, w, c, f, sum);
+        for (int v = 0; v < BLOCK; v++) {
+            if (arg)
+                where[v] = (vi)pick(sum[v] > best[v], (vf)(t - (vi){0}), (vf)where[v]);
+            best[v] = max2(sum[v], best[v]);
+        }
+    }
+    for (; t < n; t++) { /* the windows that reach past the end */
+        NAME(window)(at, t, n - t, c, f, sum);
+        for (int v = 0; v < BLOCK; v++) {
+            if (arg)
+                where[v] = (vi)pick(sum[v] > best[v], (vf)(t - (vi){0}), (vf)where[v]);
+            best[v] = max2(sum[v], best[v]);
+        }
+    }
+    for (int v = 0; v < BLOCK; v++) {
+        store(y + v * VL, best[v]);
+        if (arg)
+            memcpy(arg + v * VL, &where[v], sizeof where[v]);
+    }
+}
+
+/* The filters that fill no block, one at a time. */
+static void NAME(single)(const TABLE *const *at, int n, int w, size_t c, size_t f, float *y, int32_t *arg)
+{
+    float best = 0.0f;
+    int32_t where = 0;
+    for (int t = 0; t < n; t++) {
+        float sum = CELL(at[t] + c);
+        for (int j = 1; j < w && t + j < n; j++)
+            sum += CELL(at[t + j] + c + (size_t)j * f);
+        if (t == 0 || sum > best) {
+            best = sum;
+            where = t;
+        }
+    }
+    *y = best;
+    if (arg)
+        *arg = where;
+}
+
+static inline __attribute__((always_inline)) void NAME(width)(const TABLE *const *at, int n, int w, size_t c,
+                                                              int filters, float *y, int32_t *arg)
+{
+    int f = 0;
+    for (; f + BLOCK * VL <= filters; f += BLOCK * VL)
+        NAME(block)(at, n, w, c + (size_t)f, (size_t)filters, y + f, arg ? arg + f : NULL);
+    for (; f < filters; f++)
+        NAME(single)(at, n, w, c + (size_t)f, (size_t)filters, y + f, arg ? arg + f : NULL);
+}
+
+static inline __attribute__((always_inline)) void
+NAME(widths)(const struct convpool *s, const TABLE *const *at, int n, float *y, int32_t *arg)
+{
+    size_t c = 0;
+    for (int i = 0; i < s->n_widths; i++) {
+        switch (s->widths[i]) {
+        case 1:
+            NAME(width)(at, n, 1, c, s->n_filters, y, arg);
+            break;
+        case 2:
+            NAME(width)(at, n, 2, c, s->n_filters, y, arg);
+            break;
+        case 3:
+            NAME(width)(at, n, 3, c, s->n_filters, y, arg);
+            break;
+        case 4:
+            NAME(width)(at, n, 4, c, s->n_filters, y, arg);
+            break;
+        case 5:
+            NAME(width)(at, n, 5, c, s->n_filters, y, arg);
+            break;
+        default:
+            NAME(width)(at, n, s->widths[i], c, s->n_filters, y, arg);
+        }
+        c += (size_t)s->widths[i] * (size_t)s->n_filters;
+        y += s->n_filters;
+        arg = arg ? arg + s->n_filters : NULL;
+    }
+}
+
+#if WITH_ARG
+static void NAME(rows_convpool)(const struct convpool *s, const TABLE *p, const int32_t *row, int t, float *y,
+                                int32_t *arg)
+#else
+static void NAME(rows_convpool)(const struct convpool *s, const TABLE *p, const int32_t *row, int t, float *y)
+#endif
+{
+    const TABLE *at[CONVPOOL_MAX_TOKENS];
+    for (int i = 0; i < t; i++)
+        at[i] = p + (size_t)row[i] * (size_t)s->stride;
+#if WITH_ARG
+    if (arg) {
+        NAME(widths)(s, at, t, y, arg);
+        return;
+    }
+#endif
+    NAME(widths)(s, at, t, y, NULL);
+}

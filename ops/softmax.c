@@ -1,0 +1,29 @@
+#include "ops/softmax.h"
+
+#include <math.h>
+
+#include "ops/rows.h"
+
+void softmax_row(float *p, const float *x, int n)
+{
+    const struct rows *r = rows();
+    float sum = r->exp_sum(p, x, r->max(x, n), n);
+    r->scale(p, p, 1.0f / sum, n);
+}
+
+/* In double: rows are short here, and a loss that is right to the last bit makes runs easy to compare. */
+double softmax_cross_entropy(float *dx, const float *x, int n, int32_t label, float smoothing, float scale)
+{
+    double max = (double)rows()->max(x, n), sum = 0.0, all = 0.0;
+    for (int i = 0; i < n; i++) {
+        sum += exp((double)x[i] - max);
+        all += (double)x[i] - max;
+    }
+    double log_sum = log(sum), even = (double)smoothing / (double)n;
+    double hit = log_sum - ((double)x[label] - max), mean = (double)n * log_sum - all;
+    for (int i = 0; dx && i < n; i++) {
+        double q = even + (i == label ? 1.0 - (double)smoothing : 0.0);
+        dx[i] = scale * (float)(exp((double)x[i] - max - log_sum) - q);
+    }
+    return (1.0 - (double)smoothing) * hit + even * mean;
+}

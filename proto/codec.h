@@ -1,0 +1,66 @@
+/* Records to headlines, categories to records, in the three wire forms. Bytes from outside are
+ * hostile: no length is trusted, memory per record is bounded by the decoder's limit, and nothing
+ * here keeps state between records.
+ *
+ *   protobuf  headline.proto: Headline, HeadlineBatch or HeadlineRecord (unknown fields ignored;
+ * single fields beside a list are refused as ambiguous) json      one object
+ * {"id","title","published_unix_ms","source","url","language"} (only title required, unknown keys
+ *             ignored), or {"headlines":[object, …]}, or an array of objects, or several objects on
+ * lines of their own text      the whole value is one title; one trailing LF or CRLF is dropped
+ *
+ * One struct codec belongs to one thread at a time. */
+#ifndef PROTO_CODEC_H
+#define PROTO_CODEC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+enum wire { WIRE_PROTOBUF, WIRE_JSON, WIRE_TEXT };
+
+struct headline {
+    const char
+        *id; /* borrowed from the codec until its next decode; never NULL, len 0 when absent */
+    size_t id_len;
+    const char *title; /* not checked: run title_check */
+    size_t title_len;
+    int64_t published_unix_ms; /* 0 when absent */
+};
+
+struct codec;
+struct codec *codec_open(enum wire in, size_t max_headlines, size_t max_memory);
+void codec_close(struct codec *c); /* NULL allowed */
+
+/* Decodes value[0..len) into *items (borrowed, n of them). 0 with n == 0 is an empty batch. -1: the
+ * record cannot be decoded, the reason in err (JSON: position; protobuf: what is known; too many
+ * headlines: the bound). A JSON headline whose title is missing or no string, or a protobuf one
+ * without title, comes out with title_len 0 and is judged by title_check like any other. */
+int codec_decode(struct codec *c, const void *value, size_t len, const struct headline **items,
+                 size_t *n, struct err *err);
+
+struct score {
+    const char *label;
+    uint32_t index;
+    float probability;
+};
+
+struct category {
+    const char *id;
+    size_t id_len;
+    struct score best;
+    const struct score *top;
+    size_t n_top;
+    const char *model_name, *model_version;
+    int64_t published_unix_ms, classified_unix_ms;
+    const char *title; /* NULL: left out */
+    size_t title_len;
+};
+
+/* Appends one encoded category to out (protobuf, or one JSON object without a newline). id and
+ * title must be valid UTF-8: the caller has checked the title; an id that is not UTF-8 is a
+ * decoding fault reported by codec_decode. */
+void codec_encode(enum wire out_form, const struct category *cat, struct buf *out);
+
+#endif

@@ -1,0 +1,50 @@
+#include "trainer/evaluate.h"
+
+#include <stdlib.h>
+
+#include "base/err.h"
+
+#define CHUNK 256 /* titles classified at a time */
+
+struct job {
+    const struct model *m;
+    const struct dataset *d;
+    struct workspace **ws; /* one per thread */
+    float *p;              /* [n][labels] */
+};
+
+static void classify_chunk(void *arg, int piece, int thread)
+{
+    const struct job *job = arg;
+    const struct model_info *info = model_info(job->m);
+    const struct dataset *d = job->d;
+    size_t first = (size_t)piece * CHUNK, end = first + CHUNK < d->n ? first + CHUNK : d->n;
+    int32_t start[CHUNK + 1] = {0}, n = 0;
+    int32_t *ids = xmalloc((size_t)CHUNK * (size_t)info->max_tokens * sizeof *ids);
+    for (size_t i = first; i < end; i++, n++)
+        start[n + 1] = start[n] + model_encode(job->m, d->text + d->offset[i],
+                                               d->offset[i + 1] - d->offset[i], ids + start[n],
+                                               info->max_tokens);
+    struct batch b = {.ids = ids, .start = start, .n = n};
+    model_classify(job->m, job->ws[thread], &b, job->p + first * (size_t)info->n_labels);
+    free(ids);
+}
+
+void evaluate_model(const struct model *m, const struct dataset *d, struct pool *pool,
+                    struct report *r)
+{
+    const struct model_info *info = model_info(m);
+    size_t labels = (size_t)info->n_labels;
+    int threads = pool_threads(pool);
+    struct job job = {.m = m, .d = d, .p = xmalloc(d->n * labels * sizeof *job.p)};
+    job.ws = xcalloc((size_t)threads, sizeof *job.ws);
+    for (int i = 0; i < threads; i++)
+        job.ws[i] = workspace_open(m, CHUNK, CHUNK * info->max_tokens);
+    pool_run(pool, (int)((d->n + CHUNK - 1) / CHUNK), classify_chunk, &job);
+    for (size_t i = 0; i < d->n; i++)
+        report_add(r, d->labels[i], job.p + i * labels);
+    for (int i = 0; i < threads; i++)
+        workspace_close(job.ws[i]);
+    free(job.ws);
+    free(job.p);
+}

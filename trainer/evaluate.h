@@ -1,0 +1,14 @@
+/* Runs a model over a dataset. */
+#ifndef TRAINER_EVALUATE_H
+#define TRAINER_EVALUATE_H
+
+#include "base/pool.h"
+#include "data/dataset.h"
+#include "models/model.h"
+#include "trainer/report.h"
+
+/* Adds every title of d to *r in order (initialised with the model's number of labels). The sums do not depend on the number of threads. */
+void evaluate_model(const struct model *m, const struct dataset *d, struct pool *pool,
+                    struct report *r);
+
+#endif

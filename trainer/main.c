@@ -1,0 +1,36 @@
+/* rubric-trainer: makes models from labelled headlines, measures them and hands them to a registry. */
+#include <stdio.h>
+#include <string.h>
+
+#include "trainer/verb.h"
+
+static const struct verb *const verbs[] = {&verb_fit, &verb_evaluate, &verb_data, &verb_push,
+                                           &verb_models};
+enum { N_VERBS = sizeof verbs / sizeof *verbs };
+
+static void usage(FILE *out)
+{
+    (void)fputs("usage: rubric-trainer VERB [options]\n\nverbs:\n", out);
+    for (int i = 0; i < N_VERBS; i++)
+        (void)fprintf(out, "  %-10s %s\n", verbs[i]->name, verbs[i]->help);
+    (void)fputs("\nrubric-trainer VERB --help lists a verb's options; --version prints the version.\n",
+                out);
+}
+
+int main(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : "";
+    if (strcmp(name, "--version") == 0)
+        return printf("rubric-trainer %s\n", RUBRIC_VERSION) < 0;
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+        usage(stdout);
+        return 0;
+    }
+    for (int i = 0; i < N_VERBS; i++)
+        if (strcmp(name, verbs[i]->name) == 0)
+            return verb_main(verbs[i], argc - 2, argv + 2);
+    if (*name)
+        (void)fprintf(stderr, "rubric-trainer: unknown verb \"%s\"\n\n", name);
+    usage(stderr);
+    return 64;
+}

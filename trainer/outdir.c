@@ -1,0 +1,132 @@
+#include "trainer/outdir.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "base/file.h"
+
+/* The weights come last: a model is there when model.safetensors is. */
+static const char *const files[] = {"vocab.txt", "labels.txt", "config.json", "model.safetensors"};
+enum { N_FILES = sizeof files / sizeof *files };
+
+static bool holds(const char *dir, const char *name)
+{
+    char *path = file_path("%s/%s", dir, name);
+    bool yes = file_exists(path);
+    free(path);
+    return yes;
+}
+
+int outdir_check(const char *path, enum outdir_mode mode, struct err *err)
+{
+    if (mode != OUTDIR_NEW)
+        return 0;
+    if (holds(path, "trainer.safetensors"))
+        return err_set(err, ERR_CONFLICT,
+                       "%s holds an unfinished fit: --resume continues it, --overwrite starts anew",
+                       path);
+    if (holds(path, "model.safetensors") || holds(path, "config.json"))
+        return err_set(err, ERR_CONFLICT, "%s holds a model already: --overwrite replaces it", path);
+    return 0;
+}
+
+static int take_lock(struct outdir *o, struct err *err)
+{
+    char *path = file_path("%s/.lock", o->path);
+    int rc = 0;
+    o->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (o->lock < 0)
+        rc = err_set(err, ERR_IO, "%s: %s", path, strerror(errno));
+    else if (flock(o->lock, LOCK_EX | LOCK_NB) != 0)
+        rc = err_set(err, ERR_CONFLICT,
+                     errno == EWOULDBLOCK ? "%s: another trainer is writing to this directory"
+                                          : "%s: cannot be locked",
+                     o->path);
+    free(path);
+    return rc;
+}
+
+int outdir_open(struct outdir *o, const char *path, enum outdir_mode mode, struct err *err)
+{
+    *o = (struct outdir){.lock = -1};
+    if (file_mkdirs(path, err) != 0)
+        return -1;
+    o->path = xstrdup(path);
+    o->staging = file_path("%s/.staging", path);
+    o->checkpoint = file_path("%s/trainer.safetensors", path);
+    if (take_lock(o, err) != 0 || outdir_check(path, mode, err) != 0 ||
+        file_remove_dir(o->staging, err) != 0) {
+        outdir_close(o);
+        return -1;
+    }
+    if (mode == OUTDIR_OVERWRITE)
+        (void)unlink(o->checkpoint);
+    o->has_model = holds(path, "model.safetensors");
+    o->has_checkpoint = file_exists(o->checkpoint);
+    return 0;
+}
+
+void outdir_close(struct outdir *o)
+{
+    if (!o->path)
+        return;
+    if (o->lock >= 0)
+        (void)close(o->lock);
+    free(o->path);
+    free(o->staging);
+    free(o->checkpoint);
+    *o = (struct outdir){.lock = -1};
+}
+
+static bool same_file(const char *a, const char *b)
+{
+    struct file_map x, y;
+    if (file_map_open(&x, a, NULL) != 0)
+        return false;
+    bool same = false;
+    if (file_map_open(&y, b, NULL) == 0) {
+        same = x.len == y.len && (x.len == 0 || memcmp(x.data, y.data, x.len) == 0);
+        file_map_close(&y);
+    }
+    file_map_close(&x);
+    return same;
+}
+
+int outdir_commit(struct outdir *o, struct err *err)
+{
+    bool same = true;
+    for (int i = 0; i < N_FILES - 1; i++) {
+        char *from = file_path("%s/%s", o->staging, files[i]);
+        char *to = file_path("%s/%s", o->path, files[i]);
+        same = same && same_file(from, to);
+        free(from);
+        free(to);
+    }
+    char *weights = file_path("%s/%s", o->path, files[N_FILES - 1]);
+    if (!same)
+        (void)unlink(weights); /* until the new ones come, there is no model rather than a mixed one */
+    free(weights);
+    int rc = 0;
+    for (int i = 0; rc == 0 && i < N_FILES; i++) {
+        char *from = file_path("%s/%s", o->staging, files[i]);
+        char *to = file_path("%s/%s", o->path, files[i]);
+        if (rename(from, to) != 0)
+            rc = err_set(err, ERR_IO, "%s: rename: %s", to, strerror(errno));
+        free(from);
+        free(to);
+    }
+    return rc == 0 && (rc = file_remove_dir(o->staging, err)) == 0 ? file_sync_dir(o->path, err)
+                                                                   : rc;
+}
+
+int outdir_complete(struct outdir *o, struct err *err)
+{
+    if (unlink(o->checkpoint) != 0 && errno != ENOENT)
+        return err_set(err, ERR_IO, "%s: %s", o->checkpoint, strerror(errno));
+    return file_sync_dir(o->path, err);
+}

@@ -1,0 +1,63 @@
+#include "trainer/verb.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void verb_help(const struct verb *v, FILE *out)
+{
+    (void)fprintf(out, "usage: rubric-trainer %s %s%s[options]\n\n%s\n\noptions:\n", v->name,
+                  v->words, *v->words ? " " : "", v->help);
+    options_help(v->opts, v->n_opts, out);
+}
+
+int verb_need(const struct options *o, const char *name, const char **value, struct err *err)
+{
+    *value = options_str(o, name);
+    return *value && **value ? 0 : err_set(err, ERR_USAGE, "--%s is missing", name);
+}
+
+int verb_no_words(const char *const *words, int n, struct err *err)
+{
+    return n == 0 ? 0 : err_set(err, ERR_USAGE, "unexpected word \"%s\"", words[0]);
+}
+
+static int read_options(struct options *o, int argc, char **argv, const char **words, int *n,
+                        struct err *err)
+{
+    /* Read once to learn --config, and once more at the end so that the command line wins. */
+    if (options_read_args(o, argc, argv, words, n, err) != 0)
+        return -1;
+    const char *path = options_str(o, "config");
+    if (path && options_read_file(o, path, err) != 0)
+        return -1;
+    return options_read_args(o, argc, argv, words, n, err);
+}
+
+int verb_main(const struct verb *v, int argc, char **argv)
+{
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            verb_help(v, stdout);
+            return 0;
+        }
+    }
+    struct err err = {0};
+    struct options *o = options_open(v->opts, v->n_opts, NULL);
+    const char **words = xcalloc((size_t)argc + 1, sizeof *words);
+    int n = 0, rc = read_options(o, argc, argv, words, &n, &err);
+    if (rc == 0 && options_bool(o, "print-config"))
+        options_print(o, stdout);
+    else if (rc == 0)
+        rc = v->run(o, words, n, &err);
+    if (fflush(stdout) != 0 && rc == 0)
+        rc = err_set(&err, ERR_IO, "standard output cannot be written");
+    if (rc < 0) {
+        (void)fprintf(stderr, "rubric-trainer %s: %s\n", v->name, err.msg);
+        if (err.code == ERR_USAGE)
+            (void)fprintf(stderr, "See rubric-trainer %s --help.\n", v->name);
+        rc = err_exit_status(&err);
+    }
+    free((void *)words);
+    options_close(o);
+    return rc;
+}

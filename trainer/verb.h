@@ -1,0 +1,41 @@
+/* A verb of the program: a row of main.c's table. Each verb stands in a file of its own and parses, helps and fails alike. */
+#ifndef TRAINER_VERB_H
+#define TRAINER_VERB_H
+
+#include <stddef.h>
+#include <stdio.h>
+
+#include "base/err.h"
+#include "base/options.h"
+
+struct verb {
+    const char *name, *help; /* one word; one line */
+    const char *words;       /* what stands beside the options on the command line ("stats"), for the usage line; "" for none */
+    const struct opt *opts;
+    size_t n_opts;
+    /* words[0..n) as given. Returns 0, -1 with *err, or a positive exit status of its own after saying why. */
+    int (*run)(const struct options *o, const char *const *words, int n, struct err *err);
+};
+
+/* Rows that every verb's table begins with. */
+#define VERB_COMMON_OPTIONS                                                                        \
+    {.name = "config", .type = OPT_STR, .help = "read options from this file (key = value)"},      \
+    {                                                                                              \
+        .name = "print-config", .type = OPT_BOOL, .def = "false",                                  \
+        .help = "print the options as they would be used, and stop"                                \
+    }
+
+extern const struct verb verb_fit, verb_evaluate, verb_data, verb_push, verb_models;
+
+/* Reads options (default < --config file < command line), answers --help and --print-config, runs the verb, prints
+ * "rubric-trainer VERB: message" on stderr when it fails. argv begins after the verb's name. Returns the exit status.
+ * The environment is not read: RUBRIC_MODEL and its like speak to the worker beside which a trainer may run. */
+int verb_main(const struct verb *v, int argc, char **argv);
+void verb_help(const struct verb *v, FILE *out);
+
+/* An option that must be given. */
+int verb_need(const struct options *o, const char *name, const char **value, struct err *err);
+/* Fails when words were given to a verb that takes none. */
+int verb_no_words(const char *const *words, int n, struct err *err);
+
+#endif

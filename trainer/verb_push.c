@@ -1,0 +1,50 @@
+#include "trainer/verb.h"
+
+#include "models/model.h"
+#include "models/registry.h"
+
+static const struct opt opts[] = {
+    VERB_COMMON_OPTIONS,
+    {.name = "model", .type = OPT_STR, .help = "directory of the model"},
+    {.name = "registry", .type = OPT_STR, .help = "where to: dir:PATH"},
+    {.name = "name", .type = OPT_STR, .help = "name of the model in the registry"},
+    {.name = "alias", .type = OPT_STR, .help = "point this alias to the new version"},
+};
+
+/* A model that cannot be opened here cannot be opened by a worker either, so it is not pushed. */
+static int openable(const char *dir, struct err *err)
+{
+    struct model *m;
+    if (model_open(dir, PRECISION_AUTO, &m, err) != 0)
+        return -1;
+    model_close(m);
+    return 0;
+}
+
+static int run(const struct options *o, const char *const *words, int n, struct err *err)
+{
+    const char *model, *url, *name, *alias = options_str(o, "alias");
+    char version[REGISTRY_VERSION];
+    struct registry *r;
+    if (verb_no_words(words, n, err) != 0 || verb_need(o, "model", &model, err) != 0 ||
+        verb_need(o, "registry", &url, err) != 0 || verb_need(o, "name", &name, err) != 0 ||
+        openable(model, err) != 0 || registry_open(url, &r, err) != 0)
+        return -1;
+    int rc = registry_push(r, name, model, version, err);
+    if (rc == 0 && alias) {
+        rc = registry_set_alias(r, name, alias, version, err);
+        if (rc == 0)
+            (void)printf("%s of %s is now\n", alias, name);
+    }
+    if (rc == 0)
+        (void)printf("%s\n", version);
+    registry_close(r);
+    return rc;
+}
+
+const struct verb verb_push = {.name = "push",
+                               .help = "put a model into a registry as a new version",
+                               .words = "",
+                               .opts = opts,
+                               .n_opts = sizeof opts / sizeof *opts,
+                               .run = run};

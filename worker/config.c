@@ -1,0 +1,239 @@
+#include "worker/config.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cpu.h"
+#include "worker/load.h"
+
+const struct opt config_options[] = {
+    {"config", OPT_STR, NULL, 0, 0, NULL, "file of options, one key = value a line", false},
+    {"print-config", OPT_BOOL, "false", 0, 0, NULL,
+     "print every option's value as a config file and exit", false},
+    /* Kafka */
+    {"brokers", OPT_STR, NULL, 0, 0, NULL, "bootstrap servers, host:port, comma-separated", false},
+    {"group", OPT_STR, "rubric", 0, 0, NULL, "consumer group", false},
+    {"input", OPT_STR, NULL, 0, 0, NULL, "topic of headlines, or several, comma-separated", false},
+    {"output", OPT_STR, NULL, 0, 0, NULL,
+     "topic of categories; {label} in it gives each category a topic of its own", false},
+    {"review", OPT_STR, NULL, 0, 0, NULL, "topic of categories below review-threshold", false},
+    {"review-threshold", OPT_REAL, "0", 0, 1, NULL,
+     "probability below which a category goes to review; 0 = never", false},
+    {"dead-letter", OPT_STR, NULL, 0, 0, NULL, "topic of what cannot be decoded or classified",
+     false},
+    {"delivery", OPT_CHOICE, "exactly-once", 0, 0, "exactly-once|at-least-once",
+     "what readers may rely on", false},
+    {"transactional-id", OPT_STR, NULL, 0, 0, NULL,
+     "identity of the producer; unique to the process when not set; a stable one (a pod's name) "
+     "lets a restart abort its "
+     "predecessor's transaction at once",
+     false},
+    {"transaction-timeout-ms", OPT_INT, "15000", 1000, 900000, NULL,
+     "after which the broker aborts a transaction whose worker died", false},
+    {"commit-records", OPT_INT, "10000", 1, 1000000, NULL, "most headlines in one transaction",
+     false},
+    {"commit-interval-ms", OPT_INT, "100", 1, 10000, NULL,
+     "longest time a transaction is kept open for more", false},
+    {"stop-at-end", OPT_BOOL, "false", 0, 0, NULL,
+     "stop when every partition was read to its end; a summary goes to stdout", false},
+    /* wire */
+    {"wire-in", OPT_CHOICE, "protobuf", 0, 0, "protobuf|json|text", "form of input records", false},
+    {"wire-out", OPT_CHOICE, "protobuf", 0, 0, "protobuf|json", "form of output records", false},
+    {"top", OPT_INT, "0", 0, 1000, NULL, "how many best categories an output record lists", false},
+    {"with-title", OPT_BOOL, "false", 0, 0, NULL, "copy the title into the output record", false},
+    {"max-title-bytes", OPT_INT, "4096", 1, 1000000, NULL, "longer titles are dead letters", false},
+    {"max-headlines", OPT_INT, "10000", 1, 1000000, NULL,
+     "records with more headlines are dead letters", false},
+    /* model */
+    LOAD_OPTIONS,
+    {"threads", OPT_INT, "0", 0, 1024, NULL,
+     "inference threads; 0 = as many as the cgroup allows processors", false},
+    /* batching */
+    {"batch-titles", OPT_INT, "256", 1, 100000, NULL, "a batch closes at this many headlines",
+     false},
+    {"batch-tokens", OPT_INT, "8192", 1, 10000000, NULL, "a batch closes at this many tokens",
+     false},
+    {"batch-bytes", OPT_INT, "1048576", 1024, 1073741824, NULL,
+     "a batch closes at this many record bytes", false},
+    {"batch-age-ms", OPT_INT, "5", 0, 60000, NULL,
+     "a batch closes this long after its first headline", false},
+    /* operation */
+    {"http", OPT_STR, NULL, 0, 0, NULL,
+     "address:port of /livez, /readyz and /metrics; port 0 picks one and logs it", false},
+    {"drain-timeout-ms", OPT_INT, "20000", 100, 3600000, NULL,
+     "bound on finishing work after SIGTERM", false},
+    {"log-format", OPT_CHOICE, "auto", 0, 0, "auto|text|json",
+     "auto: text on a terminal, else JSON lines", false},
+    {"log-level", OPT_CHOICE, "info", 0, 0, "debug|info|warn|error", "least level that is logged",
+     false},
+};
+const size_t config_n_options = sizeof config_options / sizeof *config_options;
+
+/* kafka.* keys that the worker sets itself: passing them through would break the delivery guarantee
+ * or contradict an option. */
+static const struct {
+    const char *key, *instead;
+} refused[] = {
+    {"bootstrap.servers", "use brokers"},
+    {"metadata.broker.list", "use brokers"},
+    {"group.id", "use group"},
+    {"transactional.id", "use transactional-id"},
+    {"transaction.timeout.ms", "use transaction-timeout-ms"},
+    {"enable.auto.commit", "offsets are committed with the results"},
+    {"enable.auto.offset.store", "offsets are committed with the results"},
+    {"auto.commit.enable", "offsets are committed with the results"},
+    {"isolation.level", "the worker reads committed records"},
+    {"enable.idempotence", "the producer is always idempotent"},
+    {"acks", "results need every replica in sync"},
+    {"request.required.acks", "results need every replica in sync"},
+    {"partitioner", "keys keep the Java client's partition"},
+    {"enable.partition.eof", "use stop-at-end"},
+    {"delivery.report.only.error", "the worker reads delivery reports"},
+};
+
+int config_load(int argc, char **argv, struct options **out, const char **rest, int *n_rest,
+                struct err *err)
+{
+    struct options *args = options_open(config_options, config_n_options, "kafka.");
+    struct options *all = NULL;
+    /* The file is named on the command line or in the environment, yet ranks below both: look for
+     * its name first. */
+    if (options_read_args(args, argc, argv, rest, n_rest, err) != 0)
+        goto fail;
+    const char *file = options_str(args, "config");
+    if (!file)
+        file = getenv("RUBRIC_CONFIG");
+    all = options_open(config_options, config_n_options, "kafka.");
+    if ((file && options_read_file(all, file, err) != 0) ||
+        options_read_env(all, environ, NULL, NULL, err) != 0 ||
+        options_read_args(all, argc, argv, rest, n_rest, err) != 0)
+        goto fail;
+    options_close(args);
+    *out = all;
+    return 0;
+fail:
+    options_close(args);
+    options_close(all);
+    return -1;
+}
+
+static int check_topic(const char *option, const char *topic, bool list, bool pattern,
+                       struct err *err)
+{
+    size_t n = 0;
+    for (const char *p = topic;; p++) {
+        if (pattern && strncmp(p, "{label}", 7) == 0) {
+            p += 6;
+            n += 7;
+            continue;
+        }
+        if (*p == '\0' || (list && *p == ',')) {
+            if (n == 0 || n > 249)
+                return err_set(err, ERR_CONFIG, "%s = \"%s\": a topic name has 1 to 249 characters",
+                               option, topic);
+            if (!*p)
+                return 0;
+            n = 0;
+            continue;
+        }
+        if (!isalnum((unsigned char)*p) && *p != '.' && *p != '_' && *p != '-')
+            return err_set(err, ERR_CONFIG,
+                           "%s = \"%s\": topic names are made of letters, digits, '.', '_' and '-'",
+                           option, topic);
+        n++;
+    }
+}
+
+static int check_passed(const struct options *o, struct err *err)
+{
+    const char *key, *value;
+    for (size_t i = 0; options_passed(o, i, &key, &value); i++) {
+        for (size_t j = 0; j < sizeof refused / sizeof *refused; j++)
+            if (strcmp(key, refused[j].key) == 0)
+                return err_set(err, ERR_CONFIG, "kafka.%s cannot be set: %s", key,
+                               refused[j].instead);
+        if (strcmp(key, "partition.assignment.strategy") == 0 && strstr(value, "cooperative"))
+            return err_set(err, ERR_CONFIG,
+                           "kafka.%s = %s: only eager assignors (range, roundrobin) are supported: "
+                           "a transaction is "
+                           "finished before partitions are given up, which incremental rebalances "
+                           "do not wait for",
+                           key, value);
+        if (strcmp(key, "auto.offset.reset") == 0 && strcmp(value, "earliest") != 0 &&
+            strcmp(value, "latest") != 0)
+            return err_set(err, ERR_CONFIG,
+                           "kafka.auto.offset.reset = \"%s\": expected earliest or latest", value);
+    }
+    return 0;
+}
+
+static int need(const char *value, const char *option, const char *why, struct err *err)
+{
+    return value && *value ? 0 : err_set(err, ERR_CONFIG, "%s is not set: %s", option, why);
+}
+
+int config_check(const struct options *o, struct config *cfg, struct err *err)
+{
+    *cfg = (struct config){
+        .options = o,
+        .brokers = options_str(o, "brokers"),
+        .group = options_str(o, "group"),
+        .input = options_str(o, "input"),
+        .output = options_str(o, "output"),
+        .review = options_str(o, "review"),
+        .dead_letter = options_str(o, "dead-letter"),
+        .model = options_str(o, "model"),
+        .registry = options_str(o, "registry"),
+        .transactional_id = options_str(o, "transactional-id"),
+        .exactly_once = strcmp(options_str(o, "delivery"), "exactly-once") == 0,
+        .stop_at_end = options_bool(o, "stop-at-end"),
+        .with_title = options_bool(o, "with-title"),
+        .review_threshold = (float)options_real(o, "review-threshold"),
+        .top_k = (int)options_int(o, "top"),
+        .threads = (int)options_int(o, "threads"),
+        .batch_titles = (int32_t)options_int(o, "batch-titles"),
+        .batch_tokens = (int32_t)options_int(o, "batch-tokens"),
+        .batch_bytes = (size_t)options_int(o, "batch-bytes"),
+        .max_title_bytes = (size_t)options_int(o, "max-title-bytes"),
+        .max_headlines = (size_t)options_int(o, "max-headlines"),
+        .batch_age_ns = options_int(o, "batch-age-ms") * 1000000,
+        .commit_records = (int32_t)options_int(o, "commit-records"),
+        .commit_interval_ns = options_int(o, "commit-interval-ms") * 1000000,
+        .drain_timeout_ns = options_int(o, "drain-timeout-ms") * 1000000,
+        .transaction_timeout_ms = (int)options_int(o, "transaction-timeout-ms"),
+        .http = options_str(o, "http"),
+    };
+    const char *in = options_str(o, "wire-in");
+    cfg->wire_in = strcmp(in, "json") == 0   ? WIRE_JSON
+                   : strcmp(in, "text") == 0 ? WIRE_TEXT
+                                             : WIRE_PROTOBUF;
+    cfg->wire_out = strcmp(options_str(o, "wire-out"), "json") == 0 ? WIRE_JSON : WIRE_PROTOBUF;
+    if (cfg->threads == 0)
+        cfg->threads = cpu_count();
+    if (need(cfg->brokers, "brokers", "the worker needs at least one broker, host:port", err) !=
+            0 ||
+        need(cfg->input, "input", "the topic of headlines", err) != 0 ||
+        need(cfg->output, "output", "the topic of categories", err) != 0 ||
+        need(cfg->dead_letter, "dead-letter", "what cannot be classified must go somewhere", err) !=
+            0 ||
+        need(cfg->group, "group", "the consumer group", err) != 0)
+        return -1;
+    if (cfg->model && cfg->registry)
+        return err_set(err, ERR_CONFIG,
+                       "model and registry are both set: one of them says what to run");
+    if (!cfg->model &&
+        need(cfg->registry, "model", "a model directory, or registry, name and alias", err) != 0)
+        return -1;
+    if (cfg->review_threshold > 0 &&
+        need(cfg->review, "review", "review-threshold sends categories there", err) != 0)
+        return -1;
+    if (check_topic("input", cfg->input, true, false, err) != 0 ||
+        check_topic("output", cfg->output, false, true, err) != 0 ||
+        check_topic("dead-letter", cfg->dead_letter, false, false, err) != 0 ||
+        (cfg->review && check_topic("review", cfg->review, false, false, err) != 0))
+        return -1;
+    return check_passed(o, err);
+}

@@ -1,0 +1,64 @@
+/* Counters, gauges and histograms of the worker, and their Prometheus text form (version 0.0.4).
+ * One table (metrics.c) lists every metric with its help text; updates are relaxed atomics and can
+ * be made from any thread. */
+#ifndef WORKER_METRICS_H
+#define WORKER_METRICS_H
+
+#include <stdint.h>
+
+#include "base/buf.h"
+
+enum metric {
+    /* counters without labels */
+    M_RECORDS_CONSUMED,
+    M_HEADLINES_CLASSIFIED,
+    M_OUTPUTS_PRODUCED,
+    M_REVIEWS_PRODUCED,
+    M_OFFSETS_OUT_OF_RANGE,
+    M_REWINDS,
+    M_PRODUCER_REBUILDS,
+    M_KAFKA_ERRORS,
+    /* counters with one label */
+    M_DEAD_LETTERS, /* reason */
+    M_BATCHES,      /* close reason */
+    M_TRANSACTIONS, /* outcome */
+    M_REBALANCES,   /* kind */
+    M_PREDICTIONS,  /* category */
+    /* gauges */
+    M_PARTITIONS_ASSIGNED,
+    M_BATCHES_IN_FLIGHT,
+    M_READY,
+    M_MODEL_LOAD_SECONDS,
+    /* histograms */
+    M_BATCH_TITLES,
+    M_BATCH_QUEUE_SECONDS,
+    M_STAGE_CLASSIFY_SECONDS,
+    M_STAGE_PRODUCE_SECONDS,
+    M_STAGE_COMMIT_SECONDS,
+    M_AGE_SECONDS,
+    M_CONFIDENCE,
+    M_COUNT
+};
+
+enum { TXN_COMMITTED, TXN_ABORTED, TXN_FATAL, TXN_OUTCOMES };
+enum { REBALANCE_ASSIGNED, REBALANCE_REVOKED, REBALANCE_LOST, REBALANCE_KINDS };
+
+#define METRIC_MAX_LABELS 1000 /* as many values as a label may take (categories) */
+
+/* labels: the categories of M_PREDICTIONS; strings are copied. Called once, before any thread
+ * updates. */
+void metrics_setup(const char *const *labels, int n_labels);
+void metrics_done(void);
+
+void metric_add(enum metric m, int64_t n);
+void metric_add_at(enum metric m, int label, int64_t n);
+void metric_set(enum metric m, double value);
+void metric_observe(enum metric m, double value, int64_t times);
+int64_t metric_value(enum metric m); /* a counter or a gauge; for tests and the summary */
+
+/* Appends the whole exposition. The caller appends what it alone knows (lag per partition, model
+ * info) with metric_header. */
+void metrics_write(struct buf *out);
+void metric_header(struct buf *out, const char *name, const char *type, const char *help);
+
+#endif
