@@ -24,6 +24,7 @@ struct reader {
     struct dataset_options opt;
     enum form form;
     struct csv_columns columns;
+    bool torn; /* the last record did not split into fields: where it ends is not to be trusted */
     struct dataset d;
     size_t used, room; /* of d.text (bytes), of d.labels (rows) */
 };
@@ -101,11 +102,13 @@ static int take_record(struct reader *r, const char *s, size_t n, struct err *er
     struct span title, label;
     /* What was appended came from bytes before s, so n bytes are free behind it. */
     char *scratch = r->d.text + r->used;
+    r->torn = false;
     if (check_bytes(s, n, err) != 0)
         return -1;
     int rc = r->form == FORM_CSV ? dataset_csv_line(s, n, &r->columns, scratch, &title, &label, err)
              : r->form == FORM_FASTTEXT ? dataset_fasttext_line(s, n, scratch, &title, &label, err)
                                         : dataset_tab_line(s, n, &title, &label, err);
+    r->torn = rc != 0;
     if (rc != 0)
         return -1;
     title = trimmed(title);
@@ -190,7 +193,7 @@ static int read_all(struct reader *r, struct err *err)
                 *err = bad;
             return -1;
         }
-        advance(r, n);
+        advance(r, r->torn ? line_length(s, r->len - r->pos) : n);
         if (r->opt.progress && r->pos - told >= PROGRESS_BYTES) {
             told = r->pos;
             r->opt.progress(r->opt.progress_arg, r->pos, r->len);

@@ -1,7 +1,9 @@
 /* The three forms of dataset lines, for data/dataset.c alone: one record in, title and label out.
  * Pure functions on bytes that were checked already (valid UTF-8 without NUL). A title that has to
  * be put together is written to scratch, which has room for as many bytes as the record; title and
- * label are borrowed from record or scratch. */
+ * label are borrowed from record or scratch.
+ * After a refusal the caller goes on with the next line, not the next record: a stray quote must
+ * not swallow the lines behind it. */
 #ifndef DATA_DATASET_FORMS_H
 #define DATA_DATASET_FORMS_H
 

@@ -153,7 +153,7 @@ static void print_classes(FILE *out, const struct classes *c, const struct set *
         (void)fprintf(out, "  %5d", (int)k);
         for (int i = 0; i < n; i++) {
             int64_t part = sets[i].s.per_class[k], all = sets[i].s.titles;
-            (void)fprintf(out, "%12lld %6.2f%%", (long long)part,
+            (void)fprintf(out, "%12lld %7.2f%%", (long long)part,
                           all ? 100 * (double)part / (double)all : 0.0);
         }
         (void)fprintf(out, "  %s\n", c->names[k]);

@@ -26,12 +26,14 @@ const struct arch *arch_find(const char *model_type, struct err *err)
         }
         buf_printf(&known, "%s%s", i ? ", " : "", table[i]->model_type);
     }
-    (void)err_set(err, ERR_FORMAT, "model_type \"%.100s\" is unknown (known: %s)", model_type, known.data);
+    (void)err_set(err, ERR_FORMAT, "model_type \"%.100s\" is unknown (known: %s)", model_type,
+                  known.data);
     buf_done(&known);
     return NULL;
 }
 
-int arch_need_int(const json_t *config, const char *key, long min, long max, int32_t *out, struct err *err)
+int arch_need_int(const json_t *config, const char *key, long min, long max, int32_t *out,
+                  struct err *err)
 {
     long value = 0;
     if (!json_object_get(config, key))
@@ -47,7 +49,7 @@ void *arch_table_alloc(size_t bytes)
     size_t size = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
     void *p = aligned_alloc(HUGE_PAGE, size);
     if (!p)
-        return xmalloc(size); /* which reports and ends the program */
+        return xmalloc(size);              /* which reports and ends the program */
     (void)madvise(p, size, MADV_HUGEPAGE); /* a hint; refused where the kernel has none */
     return p;
 }
@@ -59,8 +61,9 @@ static int save_labels(const char *dir, const struct classes *classes, struct er
     for (int32_t i = 0; i < classes->n; i++)
         buf_printf(&b, "%s\n", classes->names[i]);
     char *path = file_path("%s/labels.txt", dir);
-    int rc = b.full ? err_set(err, ERR_FORMAT, "%s: the labels take over %d bytes", path, MAX_LABELS_TXT)
-                    : file_replace(path, b.data, b.len, err);
+    int rc =
+        b.full ? err_set(err, ERR_FORMAT, "%s: the labels take over %d bytes", path, MAX_LABELS_TXT)
+               : file_replace(path, b.data, b.len, err);
     free(path);
     buf_done(&b);
     return rc;
@@ -103,7 +106,8 @@ int arch_save(const char *dir, const char *model_type, const char *name, json_t 
               const struct tensor *tensors, size_t n_tensors, const struct vocab *v,
               const struct classes *classes, struct err *err)
 {
-    static const char *const meta[] = {"format", "pt", NULL}; /* what Hugging Face readers look for */
+    static const char *const meta[] = {"format", "pt",
+                                       NULL}; /* what Hugging Face readers look for */
     common_facts(config, model_type, name, vocab_size(v), classes);
     if (file_mkdirs(dir, err) != 0)
         return -1;

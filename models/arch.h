@@ -1,5 +1,6 @@
-/* The table of architectures: one row per family, found by config.json's "model_type".  models/model.c does what is the same for
- * all of them (labels, vocabulary, files, versions) and calls the row for the rest. */
+/* The table of architectures: one row per family, found by config.json's "model_type".
+ * models/model.c does what is the same for all of them (labels, vocabulary, files, versions) and
+ * calls the row for the rest. */
 #ifndef MODELS_ARCH_H
 #define MODELS_ARCH_H
 
@@ -31,7 +32,8 @@ struct arch_facts {
 
 struct arch {
     const char *model_type;
-    int (*open)(const struct arch_source *src, void **impl, struct arch_facts *facts, struct err *err);
+    int (*open)(const struct arch_source *src, void **impl, struct arch_facts *facts,
+                struct err *err);
     void (*close)(void *impl);
     void *(*workspace_open)(const void *impl, int32_t max_titles, int32_t max_ids);
     void (*workspace_close)(void *ws);
@@ -42,16 +44,21 @@ struct arch {
 /* The row, or NULL with the known names in err. */
 const struct arch *arch_find(const char *model_type, struct err *err);
 
-/* config.json must give this integer within [min, max]; unlike json_get_int, a missing key is an error. */
-int arch_need_int(const json_t *config, const char *key, long min, long max, int32_t *out, struct err *err);
+/* config.json must give this integer within [min, max]; unlike json_get_int, a missing key is an
+ * error. */
+int arch_need_int(const json_t *config, const char *key, long min, long max, int32_t *out,
+                  struct err *err);
 
-/* Memory for a large table that is read at random places: aligned for, and asking for, huge pages, so that it takes some twenty
- * address translations instead of ten thousand.  Not cleared; freed with free(). */
+/* Memory for a large table that is read at random places: aligned for, and asking for, huge pages,
+ * so that it takes some twenty address translations instead of ten thousand.  Not cleared; freed
+ * with free(). */
 void *arch_table_alloc(size_t bytes);
 
-/* Writes a model directory: model.safetensors, vocab.txt, labels.txt and, last, config.json, to which model_type, model_name,
- * vocab_size, num_labels, id2label and label2id are added.  config stays the caller's. */
-int arch_save(const char *dir, const char *model_type, const char *name, json_t *config, const struct tensor *tensors,
-              size_t n_tensors, const struct vocab *v, const struct classes *classes, struct err *err);
+/* Writes a model directory: model.safetensors, vocab.txt, labels.txt and, last, config.json, to
+ * which model_type, model_name, vocab_size, num_labels, id2label and label2id are added.  config
+ * stays the caller's. */
+int arch_save(const char *dir, const char *model_type, const char *name, json_t *config,
+              const struct tensor *tensors, size_t n_tensors, const struct vocab *v,
+              const struct classes *classes, struct err *err);
 
 #endif

@@ -7,7 +7,7 @@
 
 #include "ops/tfidf.h"
 
-enum { MAX_KEYS = TFIDF_NGRAM * LINEAR_MAX_TOKENS, DIGIT_BITS = 11, DIGITS = 1 << DIGIT_BITS };
+enum { MAX_KEYS = LINEAR_MAX_NGRAM * LINEAR_MAX_TOKENS, DIGIT_BITS = 11, DIGITS = 1 << DIGIT_BITS };
 
 struct ngrams {
     int64_t *keys;
@@ -26,6 +26,8 @@ static size_t after(const struct ngrams *g, size_t slot)
 {
     return (slot + 1) & (((size_t)1 << (64 - g->shift)) - 1);
 }
+
+_Static_assert(LINEAR_MAX_NGRAM == TFIDF_NGRAM, "one n-gram in both headers");
 
 /* Takes the arrays. */
 static struct ngrams *make(int64_t *keys, float *idf, int64_t n)
@@ -74,8 +76,8 @@ static int32_t distinct(const int32_t *ids, int32_t n, int64_t keys[MAX_KEYS], i
     return found;
 }
 
-/* Radix sort, least significant digit first; digits that are the same everywhere cost one count. The result may lie in either
- * array: it is returned, the other one freed. */
+/* Radix sort, least significant digit first; digits that are the same everywhere cost one count.
+ * The result may lie in either array: it is returned, the other one freed. */
 static int64_t *sort_all(int64_t *keys, size_t n)
 {
     int64_t *other = xmalloc(n * sizeof *other);
@@ -108,7 +110,8 @@ int ngrams_build(const struct batch *titles, int32_t min_df, struct ngrams **out
     int64_t keys[MAX_KEYS];
     int32_t tf[MAX_KEYS];
     for (int32_t i = 0; i < titles->n; i++) {
-        int32_t from = titles->start[i], k = distinct(titles->ids + from, titles->start[i + 1] - from, keys, tf);
+        int32_t from = titles->start[i],
+                k = distinct(titles->ids + from, titles->start[i + 1] - from, keys, tf);
         memcpy(all + n, keys, (size_t)k * sizeof *keys);
         n += (size_t)k;
     }
@@ -125,27 +128,30 @@ int ngrams_build(const struct batch *titles, int32_t min_df, struct ngrams **out
     if (kept == 0 || kept >= UINT32_MAX / 2) {
         free(all);
         free(idf);
-        return err_set(err, ERR_FORMAT, "%zu n-grams stand in at least %d of %d titles: nothing to learn from",
-                       kept, (int)min_df, (int)titles->n);
+        return err_set(err, ERR_FORMAT,
+                       "%zu n-grams stand in at least %d of %d titles: nothing to learn from", kept,
+                       (int)min_df, (int)titles->n);
     }
-    *out = make(xrealloc(all, kept * sizeof *all), xrealloc(idf, kept * sizeof *idf), (int64_t)kept);
+    *out =
+        make(xrealloc(all, kept * sizeof *all), xrealloc(idf, kept * sizeof *idf), (int64_t)kept);
     return 0;
 }
 
-int ngrams_from(const char *name, const int64_t *keys, const float *idf, int64_t n, struct ngrams **out,
-                struct err *err)
+int ngrams_from(const char *name, const int64_t *keys, const float *idf, int64_t n,
+                struct ngrams **out, struct err *err)
 {
     if (n < 1 || n >= UINT32_MAX / 2)
         return err_set(err, ERR_FORMAT, "%s: %lld n-grams", name, (long long)n);
     for (int64_t i = 0; i < n; i++) {
         if (!tfidf_key_valid(keys[i], TFIDF_MAX_ID + 1, VOCAB_UNK))
-            return err_set(err, ERR_FORMAT, "%s: ngrams[%lld] = %lld is no n-gram", name, (long long)i,
-                           (long long)keys[i]);
+            return err_set(err, ERR_FORMAT, "%s: ngrams[%lld] = %lld is no n-gram", name,
+                           (long long)i, (long long)keys[i]);
         if (i && keys[i] <= keys[i - 1])
-            return err_set(err, ERR_FORMAT, "%s: ngrams[%lld] is not above the one before it", name, (long long)i);
+            return err_set(err, ERR_FORMAT, "%s: ngrams[%lld] is not above the one before it", name,
+                           (long long)i);
         if (!isfinite(idf[i]) || !(idf[i] > 0.0f))
-            return err_set(err, ERR_NUMERIC, "%s: idf[%lld] = %g is not a positive number", name, (long long)i,
-                           (double)idf[i]);
+            return err_set(err, ERR_NUMERIC, "%s: idf[%lld] = %g is not a positive number", name,
+                           (long long)i, (double)idf[i]);
     }
     int64_t *keys_copy = xmalloc((size_t)n * sizeof *keys);
     float *idf_copy = xmalloc((size_t)n * sizeof *idf);
@@ -188,7 +194,8 @@ int64_t ngrams_find(const struct ngrams *g, int64_t key)
     return -1;
 }
 
-int32_t linear_features(const struct ngrams *g, const int32_t *ids, int32_t n, int32_t *index, float *value)
+int32_t linear_features(const struct ngrams *g, const int32_t *ids, int32_t n, int32_t *index,
+                        float *value)
 {
     int64_t keys[MAX_KEYS];
     int32_t tf[MAX_KEYS], found = 0;
@@ -206,8 +213,8 @@ int32_t linear_features(const struct ngrams *g, const int32_t *ids, int32_t n, i
     return found;
 }
 
-void linear_scores(const struct linear_weights *lw, const int32_t *index, const float *value, int32_t n,
-                   double *scores)
+void linear_scores(const struct linear_weights *lw, const int32_t *index, const float *value,
+                   int32_t n, double *scores)
 {
     size_t columns = (size_t)ngrams_count(lw->ngrams);
     for (int32_t k = 0; k < lw->n_labels; k++) {

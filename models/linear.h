@@ -1,11 +1,13 @@
-/* A linear model over TF-IDF of character 1–3-grams, one-vs-rest; probabilities are softmax(scale * scores).
+/* A linear model over TF-IDF of character 1–3-grams, one-vs-rest; its probabilities are
+ * softmax(scale * scores).
  *
- * Features equal scikit-learn's TfidfVectorizer(analyzer="char", ngram_range=(1, 3), min_df=2, sublinear_tf=True) on
- * normalised titles: tf' = 1 + ln tf, idf = ln((1 + n) / (1 + df)) + 1, then L2 norm over the n-grams of the table.
- * An n-gram is made of vocabulary ids; [UNK] breaks it (it matches nothing).  scale > 0 is the calibration found on held-out
- * titles; it changes no argmax.
+ * Features equal scikit-learn's TfidfVectorizer(analyzer="char", ngram_range=(1, 3), min_df=2,
+ * sublinear_tf=True) on normalised titles (ops/tfidf.h has the formulas and an n-gram's key).
+ * An n-gram is made of vocabulary ids; [UNK] breaks it (it matches nothing).  scale > 0 is the
+ * calibration found on held-out titles; it changes no argmax.
  *
- * Thread rule: a struct linear is const once made or opened and shared by threads.  Functions without an err cannot fail. */
+ * Thread rule: what is const once made or opened is shared by threads.  Functions without an err
+ * cannot fail. */
 #ifndef MODELS_LINEAR_H
 #define MODELS_LINEAR_H
 
@@ -17,27 +19,31 @@
 #include "data/dataset.h"
 #include "data/vocab.h"
 
-#define LINEAR_MAX_NGRAM 3
-#define LINEAR_ID_BITS 21 /* an n-gram's key packs (id + 1) of its characters, 21 bits each, the last one lowest */
+#define LINEAR_MAX_NGRAM 3 /* characters */
 #define LINEAR_MAX_TOKENS 1024
 
 /* The n-gram table: sorted keys, their idf, and an index for look-up. */
 struct ngrams;
 
-/* Counts the document frequencies of all n-grams in the titles (labels not needed) and keeps those with df >= min_df, sorted by
- * key.  Needs about 40 bytes a character while it runs.  A dataset without any n-gram is an error. */
+/* Counts the document frequencies of all n-grams in the titles (labels not needed) and keeps those
+ * with df >= min_df, sorted by key.  Needs about 50 bytes a character while it runs.  Refused: no
+ * n-gram left. */
 int ngrams_build(const struct batch *titles, int32_t min_df, struct ngrams **out, struct err *err);
-/* From arrays of n (copied): keys must be well-formed, ascending and unique; idf finite and positive. name goes into messages. */
-int ngrams_from(const char *name, const int64_t *keys, const float *idf, int64_t n, struct ngrams **out, struct err *err);
+/* From arrays of n (copied): keys must be well-formed, ascending and unique; idf finite and
+ * positive. name goes into messages. */
+int ngrams_from(const char *name, const int64_t *keys, const float *idf, int64_t n,
+                struct ngrams **out, struct err *err);
 void ngrams_close(struct ngrams *g); /* NULL allowed */
 int64_t ngrams_count(const struct ngrams *g);
-const int64_t *ngrams_keys(const struct ngrams *g); /* [count] ascending */
-const float *ngrams_idf(const struct ngrams *g);    /* [count] */
+const int64_t *ngrams_keys(const struct ngrams *g);       /* [count] ascending */
+const float *ngrams_idf(const struct ngrams *g);          /* [count] */
 int64_t ngrams_find(const struct ngrams *g, int64_t key); /* its row, -1 when absent */
 
-/* The title's features: ascending rows of the table in index, L2-normed values in value (room for 3 * n each).  Returns how many
- * (0: none of its n-grams is known).  n <= LINEAR_MAX_TOKENS.  No allocation. */
-int32_t linear_features(const struct ngrams *g, const int32_t *ids, int32_t n, int32_t *index, float *value);
+/* The title's features: ascending rows of the table in index, L2-normed values in value (room for 3
+ * * n each).  Returns how many (0: none of its n-grams is known).  n <= LINEAR_MAX_TOKENS.  No
+ * allocation. */
+int32_t linear_features(const struct ngrams *g, const int32_t *ids, int32_t n, int32_t *index,
+                        float *value);
 
 /* A fitted model, as the trainer hands it over for saving; everything is borrowed. */
 struct linear_weights {
@@ -45,17 +51,26 @@ struct linear_weights {
     const float *weight; /* [n_labels][count] */
     const float *bias;   /* [n_labels] */
     int32_t n_labels;
-    int32_t max_tokens;  /* longer titles are cut here; <= LINEAR_MAX_TOKENS */
+    int32_t max_tokens; /* longer titles are cut here; <= LINEAR_MAX_TOKENS */
     float scale;
 };
 
-/* scores[n_labels] = weight · features + bias, in double; for the fitter's own checks and calibration. */
-void linear_scores(const struct linear_weights *lw, const int32_t *index, const float *value, int32_t n, double *scores);
+/* scores[n_labels] = weight · features + bias, in double; for the fitter's own checks and
+ * calibration. */
+void linear_scores(const struct linear_weights *lw, const int32_t *index, const float *value,
+                   int32_t n, double *scores);
 
-/* Writes config.json, model.safetensors, vocab.txt and labels.txt into dir, which is made when missing. Tensors:
- *   ngrams I64 [F] (keys, ascending)   idf F32 [F]   weight F32 [n_labels, F]   bias F32 [n_labels]
- * config.json: model_type "linear", model_name, vocab_size, num_labels, ngram_max 3, num_features, max_length, scale, id2label. */
-int linear_save(const char *dir, const char *name, const struct linear_weights *lw, const struct vocab *v,
-                const struct classes *classes, struct err *err);
+/* Writes config.json, model.safetensors, vocab.txt and labels.txt into dir, which is made when
+ * missing.  Tensors:
+ *
+ *     ngrams   I64 [F]             keys, ascending
+ *     idf      F32 [F]
+ *     weight   F32 [n_labels, F]
+ *     bias     F32 [n_labels]
+ *
+ * config.json: model_type "linear", model_name, vocab_size, num_labels, ngram_max 3, num_features,
+ * max_length, scale, id2label. */
+int linear_save(const char *dir, const char *name, const struct linear_weights *lw,
+                const struct vocab *v, const struct classes *classes, struct err *err);
 
 #endif

@@ -1,8 +1,9 @@
 /* The linear model at inference.
  *
- * Everything about an n-gram lies in one row of whole cache lines: key, idf, weights.  A slot of the hash table holds 32 bits of
- * the key's hash and the row's number, so an unknown n-gram is known as such without touching a row.  A title goes through in
- * passes (hash and prefetch slots, probe and prefetch rows, then add up): its some 57 misses overlap instead of following one
+ * Everything about an n-gram lies in one row of whole cache lines: key, idf, weights.  A slot of
+ * the hash table holds 32 bits of the key's hash and the row's number, so an unknown n-gram is
+ * known as such without touching a row.  A title goes through in passes (hash and prefetch slots,
+ * probe and prefetch rows, then add up): its some 57 misses overlap instead of following one
  * another. */
 #include "models/linear_arch.h"
 
@@ -15,16 +16,21 @@
 #include "ops/softmax.h"
 #include "ops/tfidf.h"
 
-enum { LINE = 16, HEAD = 3 }; /* floats of a cache line; of a row before its weights: key (2), idf */
+enum {
+    LINE = 16,
+    HEAD = 3
+}; /* floats of a cache line; of a row before its weights: key (2), idf */
 enum { MAX_KEYS = TFIDF_NGRAM * LINEAR_MAX_TOKENS, COUNT_SLOTS = 8192 };
 
-/* With these no sum on the way can overflow: idf of a million titles is below 15, and features have norm 1. */
+/* With these no sum on the way can overflow: idf of a million titles is below 15, and features have
+ * norm 1. */
 static const float max_idf = 100.0f, max_weight = 1e20f, max_scale = 1e6f;
 
 typedef float v4 __attribute__((vector_size(16)));
 
 struct linear {
-    int32_t n_labels, n_padded, stride; /* n_padded: n_labels rounded up to 4; stride: floats of a row */
+    int32_t n_labels, n_padded,
+        stride; /* n_padded: n_labels rounded up to 4; stride: floats of a row */
     float *rows;
     uint64_t *slot; /* hash's upper 32 bits | row + 1; 0 = free */
     int shift;
@@ -66,7 +72,8 @@ static int64_t row_key(const struct linear *m, uint32_t row)
     return key;
 }
 
-static void fill_rows(struct linear *m, const int64_t *keys, const float *idf, const float *weight, size_t n)
+static void fill_rows(struct linear *m, const int64_t *keys, const float *idf, const float *weight,
+                      size_t n)
 {
     memset(m->rows, 0, n * (size_t)m->stride * sizeof *m->rows);
     for (size_t i = 0; i < n; i++) {
@@ -83,11 +90,13 @@ static void fill_rows(struct linear *m, const int64_t *keys, const float *idf, c
     }
 }
 
-static int check_floats(const char *name, const float *x, size_t n, float min, float max, struct err *err)
+static int check_floats(const char *name, const float *x, size_t n, float min, float max,
+                        struct err *err)
 {
     for (size_t i = 0; i < n; i++)
         if (!(x[i] >= min && x[i] <= max)) /* NaN is neither */
-            return err_set(err, ERR_NUMERIC, "tensor \"%s\": value %zu, %g, is not between %g and %g", name, i,
+            return err_set(err, ERR_NUMERIC,
+                           "tensor \"%s\": value %zu, %g, is not between %g and %g", name, i,
                            (double)x[i], (double)min, (double)max);
     return 0;
 }
@@ -110,15 +119,18 @@ static int check_keys(const struct parts *p, int32_t vocab, struct err *err)
 {
     for (size_t i = 0; i < p->n; i++) {
         if (!tfidf_key_valid(p->keys[i], vocab, VOCAB_UNK))
-            return err_set(err, ERR_FORMAT, "tensor \"ngrams\": value %zu, %lld, is no n-gram of a vocabulary of %d",
+            return err_set(err, ERR_FORMAT,
+                           "tensor \"ngrams\": value %zu, %lld, is no n-gram of a vocabulary of %d",
                            i, (long long)p->keys[i], (int)vocab);
         if (i && p->keys[i] <= p->keys[i - 1])
-            return err_set(err, ERR_FORMAT, "tensor \"ngrams\": value %zu is not above the one before it", i);
+            return err_set(err, ERR_FORMAT,
+                           "tensor \"ngrams\": value %zu is not above the one before it", i);
     }
     return 0;
 }
 
-static int read_parts(const struct arch_source *src, int32_t n_features, struct parts *p, struct err *err)
+static int read_parts(const struct arch_source *src, int32_t n_features, struct parts *p,
+                      struct err *err)
 {
     const int64_t f = n_features, matrix[] = {src->n_labels, f}, labels = src->n_labels;
     const struct tensor *ngrams, *idf, *weight, *bias;
@@ -131,10 +143,12 @@ static int read_parts(const struct arch_source *src, int32_t n_features, struct 
         return err_set(err, ERR_FORMAT, "%zu tensors, expected ngrams, idf, weight and bias alone",
                        safetensors_count(src->weights));
     if (ngrams->dtype != DT_I64)
-        return err_set(err, ERR_FORMAT, "tensor \"ngrams\": type %s, expected I64", dtype_name(ngrams->dtype));
+        return err_set(err, ERR_FORMAT, "tensor \"ngrams\": type %s, expected I64",
+                       dtype_name(ngrams->dtype));
     size_t n = (size_t)f, cells = n * (size_t)src->n_labels;
     *p = (struct parts){n, xmalloc(n * sizeof *p->keys), xmalloc(n * sizeof(float)),
-                        xmalloc(cells * sizeof(float)), xmalloc((size_t)src->n_labels * sizeof(float))};
+                        xmalloc(cells * sizeof(float)),
+                        xmalloc((size_t)src->n_labels * sizeof(float))};
     memcpy(p->keys, ngrams->data, n * sizeof *p->keys);
     if (tensor_to_f32(idf, p->idf, err) != 0 || tensor_to_f32(weight, p->weight, err) != 0 ||
         tensor_to_f32(bias, p->bias, err) != 0 || check_keys(p, src->vocab_size, err) != 0 ||
@@ -166,7 +180,8 @@ static int read_facts(const struct arch_source *src, struct facts *f, struct err
     int32_t ngram_max;
     double scale = 0.0;
     if (src->vocab_size > TFIDF_MAX_ID + 1)
-        return err_set(err, ERR_FORMAT, "a vocabulary of %d, at most %d", (int)src->vocab_size, TFIDF_MAX_ID + 1);
+        return err_set(err, ERR_FORMAT, "a vocabulary of %d, at most %d", (int)src->vocab_size,
+                       TFIDF_MAX_ID + 1);
     if (arch_need_int(src->config, "num_features", 1, 1 << 30, &f->n_features, err) != 0 ||
         arch_need_int(src->config, "max_length", 1, LINEAR_MAX_TOKENS, &f->max_tokens, err) != 0 ||
         arch_need_int(src->config, "ngram_max", TFIDF_NGRAM, TFIDF_NGRAM, &ngram_max, err) != 0 ||
@@ -174,11 +189,13 @@ static int read_facts(const struct arch_source *src, struct facts *f, struct err
         return -1;
     f->scale = (float)scale;
     if (!(f->scale > 0.0f && f->scale <= max_scale))
-        return err_set(err, ERR_FORMAT, "\"scale\": %g is not in (0, %g]", scale, (double)max_scale);
+        return err_set(err, ERR_FORMAT, "\"scale\": %g is not in (0, %g]", scale,
+                       (double)max_scale);
     return 0;
 }
 
-static int linear_open(const struct arch_source *src, void **impl, struct arch_facts *facts, struct err *err)
+static int linear_open(const struct arch_source *src, void **impl, struct arch_facts *facts,
+                       struct err *err)
 {
     struct facts f;
     struct parts p = {0};
@@ -196,7 +213,8 @@ static int linear_open(const struct arch_source *src, void **impl, struct arch_f
     m->shift = 63;
     while (slots(m) < 2 * p.n)
         m->shift--;
-    size_t row_bytes = p.n * (size_t)m->stride * sizeof *m->rows, slot_bytes = slots(m) * sizeof *m->slot;
+    size_t row_bytes = p.n * (size_t)m->stride * sizeof *m->rows,
+           slot_bytes = slots(m) * sizeof *m->slot;
     m->rows = arch_table_alloc(row_bytes);
     m->slot = arch_table_alloc(slot_bytes);
     memset(m->slot, 0, slot_bytes);
@@ -251,7 +269,8 @@ static int64_t find_row(const struct linear *m, int64_t key, uint64_t hash)
     }
 }
 
-/* Counts a row of the title at hand; found is how many different ones came before. Returns how many there are now. */
+/* Counts a row of the title at hand; found is how many different ones came before. Returns how many
+ * there are now. */
 static int32_t count_row(struct linear_ws *ws, uint64_t hash, uint32_t row, int32_t found)
 {
     size_t s = (size_t)(hash >> 32) & (COUNT_SLOTS - 1);
@@ -296,8 +315,8 @@ static int32_t look_up(const struct linear *m, struct linear_ws *ws, const int32
     return found;
 }
 
-static void classify_title(const struct linear *m, struct linear_ws *ws, const int32_t *ids, int32_t n,
-                           float *probabilities)
+static void classify_title(const struct linear *m, struct linear_ws *ws, const int32_t *ids,
+                           int32_t n, float *probabilities)
 {
     int32_t found = look_up(m, ws, ids, n);
     double norm = 0.0;
@@ -320,7 +339,8 @@ static void classify_title(const struct linear *m, struct linear_ws *ws, const i
     softmax_row(probabilities, probabilities, m->n_labels);
 }
 
-static void linear_classify(const void *impl, void *workspace, const struct batch *b, float *probabilities)
+static void linear_classify(const void *impl, void *workspace, const struct batch *b,
+                            float *probabilities)
 {
     const struct linear *m = impl;
     for (int32_t i = 0; i < b->n; i++) {

@@ -1,4 +1,5 @@
-/* The linear model's row of the architecture table (models/arch.h); its essay is models/linear.h. */
+/* The linear model's row of the architecture table (models/arch.h); its essay is models/linear.h.
+ */
 #ifndef MODELS_LINEAR_ARCH_H
 #define MODELS_LINEAR_ARCH_H
 

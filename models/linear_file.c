@@ -11,14 +11,16 @@ static int check_finite(const char *name, const float *x, size_t n, struct err *
 {
     for (size_t i = 0; i < n; i++)
         if (!isfinite(x[i]))
-            return err_set(err, ERR_NUMERIC, "tensor \"%s\": value %zu is not a finite number", name, i);
+            return err_set(err, ERR_NUMERIC, "tensor \"%s\": value %zu is not a finite number",
+                           name, i);
     return 0;
 }
 
-int linear_save(const char *dir, const char *name, const struct linear_weights *lw, const struct vocab *v,
-                const struct classes *classes, struct err *err)
+int linear_save(const char *dir, const char *name, const struct linear_weights *lw,
+                const struct vocab *v, const struct classes *classes, struct err *err)
 {
-    assert(classes->n == lw->n_labels && lw->max_tokens >= 1 && lw->max_tokens <= LINEAR_MAX_TOKENS);
+    assert(classes->n == lw->n_labels && lw->max_tokens >= 1 &&
+           lw->max_tokens <= LINEAR_MAX_TOKENS);
     int64_t f = ngrams_count(lw->ngrams), labels = lw->n_labels;
     size_t n = (size_t)f, cells = n * (size_t)labels;
     const struct tensor tensors[] = {
@@ -39,8 +41,8 @@ int linear_save(const char *dir, const char *name, const struct linear_weights *
     (void)json_object_set_new(config, "max_length", json_integer(lw->max_tokens));
     (void)json_object_set_new(config, "scale", json_real((double)lw->scale));
     (void)json_object_set_new(config, "torch_dtype", json_string("float32"));
-    int rc = arch_save(dir, linear_arch.model_type, name, config, tensors, sizeof tensors / sizeof *tensors, v,
-                       classes, err);
+    int rc = arch_save(dir, linear_arch.model_type, name, config, tensors,
+                       sizeof tensors / sizeof *tensors, v, classes, err);
     json_decref(config);
     return rc;
 }

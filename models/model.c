@@ -46,7 +46,8 @@ const char *precision_name(enum precision p)
     return precisions[p];
 }
 
-/* The version of a registry directory; a directory without manifest.json is named by its weights. */
+/* The version of a registry directory; a directory without manifest.json is named by its weights.
+ */
 static int read_version(const char *dir, struct model *m, struct err *err)
 {
     char *path = file_path("%s/manifest.json", dir);
@@ -74,11 +75,11 @@ static int check_counts(const json_t *config, const struct model *m, struct err 
         arch_need_int(config, "vocab_size", 1, INT32_MAX, &vocab, err) != 0)
         return -1;
     if (labels != m->classes.n)
-        return err_set(err, ERR_CONFLICT, "num_labels is %d, but labels.txt has %d lines", (int)labels,
-                       (int)m->classes.n);
+        return err_set(err, ERR_CONFLICT, "num_labels is %d, but labels.txt has %d lines",
+                       (int)labels, (int)m->classes.n);
     if (vocab != vocab_size(m->vocab))
-        return err_set(err, ERR_CONFLICT, "vocab_size is %d, but vocab.txt has %d lines", (int)vocab,
-                       (int)vocab_size(m->vocab));
+        return err_set(err, ERR_CONFLICT, "vocab_size is %d, but vocab.txt has %d lines",
+                       (int)vocab, (int)vocab_size(m->vocab));
     return 0;
 }
 
@@ -127,7 +128,8 @@ static int open_weights(const char *path, struct arch_source *src, struct model 
 
 static int open_parts(const char *dir, enum precision precision, struct model *m, struct err *err)
 {
-    char *config_path = file_path("%s/config.json", dir), *vocab_path = file_path("%s/vocab.txt", dir);
+    char *config_path = file_path("%s/config.json", dir),
+         *vocab_path = file_path("%s/vocab.txt", dir);
     char *labels_path = file_path("%s/labels.txt", dir);
     char *weights_path = file_path("%s/model.safetensors", dir);
     json_t *config = NULL;
@@ -192,14 +194,15 @@ const struct model_info *model_info(const struct model *m)
 
 int32_t model_encode(const struct model *m, const char *title, size_t n, int32_t *ids, int32_t max)
 {
-    return vocab_encode(m->vocab, title, n, ids, max < m->info.max_tokens ? max : m->info.max_tokens);
+    return vocab_encode(m->vocab, title, n, ids,
+                        max < m->info.max_tokens ? max : m->info.max_tokens);
 }
 
 struct workspace *workspace_open(const struct model *m, int32_t max_titles, int32_t max_ids)
 {
     struct workspace *ws = xmalloc(sizeof *ws);
-    *ws = (struct workspace){m->arch, m->arch->workspace_open(m->impl, max_titles, max_ids), max_titles,
-                             max_ids};
+    *ws = (struct workspace){m->arch, m->arch->workspace_open(m->impl, max_titles, max_ids),
+                             max_titles, max_ids};
     return ws;
 }
 
@@ -211,7 +214,8 @@ void workspace_close(struct workspace *ws)
     free(ws);
 }
 
-void model_classify(const struct model *m, struct workspace *ws, const struct batch *b, float *probabilities)
+void model_classify(const struct model *m, struct workspace *ws, const struct batch *b,
+                    float *probabilities)
 {
     if (b->n == 0)
         return;
@@ -227,7 +231,8 @@ int32_t model_top_k(const float *p, int32_t n, int32_t k, int32_t *best)
         int32_t at = -1;
         for (int32_t c = 0; c < n; c++) {
             /* What is below the last one found, or equal and behind it, is still to come. */
-            bool left = i == 0 || p[c] < p[best[i - 1]] || (p[c] == p[best[i - 1]] && c > best[i - 1]);
+            bool left =
+                i == 0 || p[c] < p[best[i - 1]] || (p[c] == p[best[i - 1]] && c > best[i - 1]);
             if (left && (at < 0 || p[c] > p[at]))
                 at = c;
         }

@@ -31,8 +31,8 @@ struct convpool textcnn_shape(const struct textcnn_config *cfg)
     return s;
 }
 
-static struct textcnn_param *add(struct textcnn_param *p, const struct textcnn_param *last, bool decay,
-                                 int n_dims, int64_t d0, int64_t d1, int64_t d2)
+static struct textcnn_param *add(struct textcnn_param *p, const struct textcnn_param *last,
+                                 bool decay, int n_dims, int64_t d0, int64_t d1, int64_t d2)
 {
     p->n_dims = n_dims;
     p->dims[0] = d0;
@@ -44,7 +44,8 @@ static struct textcnn_param *add(struct textcnn_param *p, const struct textcnn_p
     return p;
 }
 
-/* All convolutions stand one after another, then all their biases: together they are the matrix Wall and its bias vector. */
+/* All convolutions stand one after another, then all their biases: together they are the matrix
+ * Wall and its bias vector. */
 int textcnn_params(const struct textcnn_config *cfg, struct textcnn_param p[TEXTCNN_MAX_PARAMS])
 {
     int n = 0;
@@ -58,7 +59,8 @@ int textcnn_params(const struct textcnn_config *cfg, struct textcnn_param p[TEXT
     }
     for (int i = 0; i < cfg->n_widths; i++) {
         n++;
-        (void)snprintf(add(&p[n], &p[n - 1], false, 1, f, 0, 0)->name, sizeof p->name, "convs.%d.bias", i);
+        (void)snprintf(add(&p[n], &p[n - 1], false, 1, f, 0, 0)->name, sizeof p->name,
+                       "convs.%d.bias", i);
     }
     n++;
     (void)snprintf(add(&p[n], &p[n - 1], true, 2, cfg->n_labels, h, 0)->name, sizeof p->name,
@@ -69,22 +71,20 @@ int textcnn_params(const struct textcnn_config *cfg, struct textcnn_param p[TEXT
     return n + 1;
 }
 
-size_t textcnn_size(const struct textcnn_config *cfg)
+struct textcnn_parts textcnn_parts(const struct textcnn_config *cfg)
 {
     struct textcnn_param p[TEXTCNN_MAX_PARAMS];
     int n = textcnn_params(cfg, p);
-    return p[n - 1].offset + p[n - 1].size;
+    return (struct textcnn_parts){.wall = p[1].offset,
+                                  .conv_bias = p[1 + cfg->n_widths].offset,
+                                  .classifier = p[n - 2].offset,
+                                  .classifier_bias = p[n - 1].offset,
+                                  .size = p[n - 1].offset + p[n - 1].size};
 }
 
-struct textcnn_views textcnn_views(const struct textcnn_config *cfg, const float *w)
+size_t textcnn_size(const struct textcnn_config *cfg)
 {
-    struct textcnn_param p[TEXTCNN_MAX_PARAMS];
-    int n = textcnn_params(cfg, p);
-    return (struct textcnn_views){.embedding = w + p[0].offset,
-                                  .wall = w + p[1].offset,
-                                  .conv_bias = w + p[1 + cfg->n_widths].offset,
-                                  .classifier = w + p[n - 2].offset,
-                                  .classifier_bias = w + p[n - 1].offset};
+    return textcnn_parts(cfg).size;
 }
 
 /* The fan in of the layer a tensor belongs to; a bias shares its weight's. */

@@ -1,10 +1,12 @@
-/* TextCNN at inference.  The whole vocabulary is projected once, at open: P[V, taps], kept as F16 where the processor widens F16 in
- * one instruction.  A title is then sums of rows of P, no product at all until the classifier.  Where the table would be larger
- * than MAX_TABLE (large vocabularies), each batch projects its own characters instead, as training does. */
+/* TextCNN at inference.  The whole vocabulary is projected once, at open: P[V, taps], kept as F16
+ * where the processor widens F16 in one instruction.  A title is then sums of rows of P, no product
+ * at all until the classifier.  Where the table would be larger than MAX_TABLE (large
+ * vocabularies), each batch projects its own characters instead, as training does. */
 #include "models/textcnn_arch.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cpu.h"
 #include "models/textcnn.h"
@@ -21,9 +23,10 @@ struct textcnn {
     struct textcnn_config cfg;
     struct convpool shape;
     int n_features;
-    float *p32;    /* one of the two is the table, or both are NULL: no table */
+    float *p32; /* one of the two is the table, or both are NULL: no table */
     uint16_t *p16;
-    float *w;      /* without a table: all weights; else from the convolutions' biases on */
+    float *w; /* without a table: all weights; else from the convolutions' biases on */
+    size_t w_bytes;
     const float *conv_bias, *classifier, *classifier_bias; /* into w */
 };
 
@@ -40,17 +43,19 @@ static float largest(const float *x, size_t n)
     return best;
 }
 
-/* Finite weights can still make infinite sums: a bound on every value on the way must be a float. */
+/* Finite weights can still make infinite sums: a bound on every value on the way must be a float.
+ */
 static int check_bound(const struct textcnn_config *cfg, const float *w, struct err *err)
 {
-    struct textcnn_views v = textcnn_views(cfg, w);
+    struct textcnn_parts at = textcnn_parts(cfg);
     struct convpool s = textcnn_shape(cfg);
     double e = cfg->embedding_size, features = (double)cfg->n_widths * cfg->n_filters;
-    double p = (double)largest(v.embedding, (size_t)cfg->vocab_size * (size_t)cfg->embedding_size) *
-               (double)largest(v.wall, (size_t)s.stride * (size_t)cfg->embedding_size) * e;
-    double h = p * TEXTCNN_MAX_WIDTH + (double)largest(v.conv_bias, (size_t)features);
-    double y = h * features * (double)largest(v.classifier, (size_t)features * (size_t)cfg->n_labels) +
-               (double)largest(v.classifier_bias, (size_t)cfg->n_labels);
+    double p = (double)largest(w, (size_t)cfg->vocab_size * (size_t)cfg->embedding_size) *
+               (double)largest(w + at.wall, (size_t)s.stride * (size_t)cfg->embedding_size) * e;
+    double h = p * TEXTCNN_MAX_WIDTH + (double)largest(w + at.conv_bias, (size_t)features);
+    double y = h * features *
+                   (double)largest(w + at.classifier, (size_t)features * (size_t)cfg->n_labels) +
+               (double)largest(w + at.classifier_bias, (size_t)cfg->n_labels);
     if (h > 1e37 || y > 1e37)
         return err_set(err, ERR_NUMERIC, "the weights are so large that results may overflow");
     return 0;
@@ -59,7 +64,7 @@ static int check_bound(const struct textcnn_config *cfg, const float *w, struct 
 /* Fills the F16 table (when there is one) or the fp32 one; returns the largest magnitude. */
 static float fill_table(struct textcnn *m, const float *w)
 {
-    struct textcnn_views v = textcnn_views(&m->cfg, w);
+    const float *wall = w + textcnn_parts(&m->cfg).wall;
     int e = m->cfg.embedding_size, taps = m->shape.stride;
     float most = 0.0f;
     float *chunk = m->p16 ? xmalloc((size_t)CHUNK * (size_t)taps * sizeof *chunk) : NULL;
@@ -67,8 +72,8 @@ static float fill_table(struct textcnn *m, const float *w)
         int n = m->cfg.vocab_size - i < CHUNK ? m->cfg.vocab_size - i : CHUNK;
         size_t at = (size_t)i * (size_t)taps, size = (size_t)n * (size_t)taps;
         float *to = m->p16 ? chunk : m->p32 + at;
-        gemm(&(struct gemm){false, true, n, taps, e, 1.0f, 0.0f, v.embedding + (size_t)i * (size_t)e,
-                            v.wall, to, e, e, taps});
+        gemm(&(struct gemm){false, true, n, taps, e, 1.0f, 0.0f, w + (size_t)i * (size_t)e, wall,
+                            to, e, e, taps});
         float here = largest(to, size);
         most = here > most ? here : most;
         if (m->p16)
@@ -78,8 +83,8 @@ static float fill_table(struct textcnn *m, const float *w)
     return most;
 }
 
-static int make_table(struct textcnn *m, const float *w, enum precision want, struct arch_facts *facts,
-                      struct err *err)
+static int make_table(struct textcnn *m, const float *w, enum precision want,
+                      struct arch_facts *facts, struct err *err)
 {
     size_t cells = (size_t)m->cfg.vocab_size * (size_t)m->shape.stride;
     bool half = want == PRECISION_FP16 || (want == PRECISION_AUTO && cpu_isa() >= CPU_AVX2);
@@ -100,29 +105,26 @@ static int make_table(struct textcnn *m, const float *w, enum precision want, st
     free(m->p16);
     m->p16 = NULL;
     if (want == PRECISION_FP16)
-        return err_set(err, ERR_NUMERIC, "projected weights reach %g, beyond F16: use fp32", (double)most);
+        return err_set(err, ERR_NUMERIC, "projected weights reach %g, beyond F16: use fp32",
+                       (double)most);
     return make_table(m, w, PRECISION_FP32, facts, err);
 }
 
-/* Keeps what is needed of the block: w becomes the model's or is freed. */
+/* Takes the block w. With a table, only what comes after the convolutions is kept. */
 static void keep(struct textcnn *m, float *w)
 {
-    size_t size = textcnn_size(&m->cfg), tail = (size_t)(textcnn_views(&m->cfg, w).conv_bias - w);
-    const float *base = w;
+    struct textcnn_parts at = textcnn_parts(&m->cfg);
+    size_t from = m->p16 || m->p32 ? at.conv_bias : 0;
     m->w = w;
-    if (m->p16 || m->p32) {
-        m->w = xmalloc((size - tail) * sizeof *m->w);
-        for (size_t i = tail; i < size; i++)
-            m->w[i - tail] = w[i];
-    } else {
-        tail = 0;
-    }
-    struct textcnn_views v = textcnn_views(&m->cfg, w);
-    m->conv_bias = m->w + ((size_t)(v.conv_bias - base) - tail);
-    m->classifier = m->w + ((size_t)(v.classifier - base) - tail);
-    m->classifier_bias = m->w + ((size_t)(v.classifier_bias - base) - tail);
-    if (m->w != w)
+    if (from) {
+        m->w = xmalloc((at.size - from) * sizeof *m->w);
+        memcpy(m->w, w + from, (at.size - from) * sizeof *m->w);
         free(w);
+    }
+    m->w_bytes = (at.size - from) * sizeof *m->w;
+    m->conv_bias = m->w + (at.conv_bias - from);
+    m->classifier = m->w + (at.classifier - from);
+    m->classifier_bias = m->w + (at.classifier_bias - from);
 }
 
 static void textcnn_close(void *impl)
@@ -136,7 +138,8 @@ static void textcnn_close(void *impl)
     free(m);
 }
 
-static int textcnn_open(const struct arch_source *src, void **impl, struct arch_facts *facts, struct err *err)
+static int textcnn_open(const struct arch_source *src, void **impl, struct arch_facts *facts,
+                        struct err *err)
 {
     struct textcnn_config cfg;
     float *w = NULL;
@@ -148,15 +151,15 @@ static int textcnn_open(const struct arch_source *src, void **impl, struct arch_
     m->cfg = cfg;
     m->shape = textcnn_shape(&cfg);
     m->n_features = cfg.n_widths * cfg.n_filters;
-    struct arch_facts got = {.parameters = (int64_t)textcnn_size(&cfg), .max_tokens = cfg.max_tokens};
+    struct arch_facts got = {.parameters = (int64_t)textcnn_size(&cfg),
+                             .max_tokens = cfg.max_tokens};
     if (check_bound(&cfg, w, err) != 0 || make_table(m, w, src->precision, &got, err) != 0) {
         free(w);
         textcnn_close(m);
         return -1;
     }
-    size_t tail = (size_t)(w + textcnn_size(&cfg) - textcnn_views(&cfg, w).conv_bias);
-    got.weights_bytes += (int64_t)(sizeof(float) * (m->p16 || m->p32 ? tail : textcnn_size(&cfg)));
     keep(m, w);
+    got.weights_bytes += (int64_t)m->w_bytes;
     *impl = m;
     *facts = got;
     return 0;
@@ -169,7 +172,8 @@ static void *textcnn_workspace_open(const void *impl, int32_t max_titles, int32_
     ws->h = xmalloc((size_t)m->n_features * sizeof *ws->h);
     if (!m->p16 && !m->p32) {
         int32_t all = max_ids < m->cfg.vocab_size ? max_ids : m->cfg.vocab_size;
-        ws->train = textcnn_train_open_rows(&m->cfg, max_titles, max_ids, all < MAX_ROWS ? all : MAX_ROWS);
+        ws->train =
+            textcnn_train_open_rows(&m->cfg, max_titles, max_ids, all < MAX_ROWS ? all : MAX_ROWS);
     }
     return ws;
 }
@@ -184,7 +188,8 @@ static void textcnn_workspace_close(void *workspace)
     free(ws);
 }
 
-static void textcnn_classify(const void *impl, void *workspace, const struct batch *b, float *probabilities)
+static void textcnn_classify(const void *impl, void *workspace, const struct batch *b,
+                             float *probabilities)
 {
     const struct textcnn *m = impl;
     struct textcnn_ws *ws = workspace;

@@ -24,7 +24,8 @@ static int widths_read(const json_t *config, struct textcnn_config *cfg, struct 
         const json_t *w = json_array_get(list, i);
         json_int_t width = json_integer_value(w); /* 0 when it is no integer */
         if (width < 1 || width > TEXTCNN_MAX_WIDTH)
-            return err_set(err, ERR_FORMAT, "\"filter_widths\": number %zu is not an integer between 1 and %d",
+            return err_set(err, ERR_FORMAT,
+                           "\"filter_widths\": number %zu is not an integer between 1 and %d",
                            i + 1, TEXTCNN_MAX_WIDTH);
         cfg->widths[i] = (int32_t)width;
     }
@@ -50,7 +51,8 @@ int textcnn_config_read(const json_t *config, struct textcnn_config *out, struct
     return 0;
 }
 
-/* A convolution lies [F, E, width] in the file and [width][F][E] in memory. to_file tells the direction. */
+/* A convolution lies [F, E, width] in the file and [width][F][E] in memory. to_file tells the
+ * direction. */
 static void turn(const struct textcnn_param *p, const float *from, float *to, bool to_file)
 {
     if (p->n_dims != 3) {
@@ -66,8 +68,8 @@ static void turn(const struct textcnn_param *p, const float *from, float *to, bo
             }
 }
 
-static int check_values(const struct textcnn_config *cfg, const struct textcnn_param *p, const float *w,
-                        struct err *err)
+static int check_values(const struct textcnn_config *cfg, const struct textcnn_param *p,
+                        const float *w, struct err *err)
 {
     for (size_t k = 0; k < p->size; k++)
         if (!isfinite(w[k]))
@@ -75,12 +77,13 @@ static int check_values(const struct textcnn_config *cfg, const struct textcnn_p
                            isnan(w[k]) ? "not a number" : "infinite");
     for (size_t k = 0; p->offset == 0 && k < (size_t)cfg->embedding_size; k++)
         if (w[(size_t)VOCAB_PAD * (size_t)cfg->embedding_size + k] != 0.0f)
-            return err_set(err, ERR_NUMERIC, "tensor \"%s\": the row of [PAD] is not zero", p->name);
+            return err_set(err, ERR_NUMERIC, "tensor \"%s\": the row of [PAD] is not zero",
+                           p->name);
     return 0;
 }
 
-int textcnn_weights_read(const struct safetensors *st, const struct textcnn_config *cfg, float **out,
-                         struct err *err)
+int textcnn_weights_read(const struct safetensors *st, const struct textcnn_config *cfg,
+                         float **out, struct err *err)
 {
     struct textcnn_param p[TEXTCNN_MAX_PARAMS];
     const struct tensor *t[TEXTCNN_MAX_PARAMS];
@@ -126,7 +129,8 @@ int textcnn_load(const char *dir, struct textcnn_config *cfg, float **w, struct 
     json_t *config = json_parse_file(config_path, MAX_CONFIG, err);
     if (!config)
         goto done;
-    if (json_get_str(config, "model_type", &type, err) != 0 || textcnn_config_read(config, &got, err) != 0) {
+    if (json_get_str(config, "model_type", &type, err) != 0 ||
+        textcnn_config_read(config, &got, err) != 0) {
         (void)err_prefix(err, "%s", config_path);
         goto done;
     }
@@ -151,8 +155,8 @@ done:
 }
 
 /* The tensor's values as the file has them, in a block the caller frees. */
-static int pack(const struct textcnn_config *cfg, const struct textcnn_param *p, const float *w, enum dtype dtype,
-                struct tensor *t, struct err *err)
+static int pack(const struct textcnn_config *cfg, const struct textcnn_param *p, const float *w,
+                enum dtype dtype, struct tensor *t, struct err *err)
 {
     float *values = xmalloc(p->size * sizeof *values);
     turn(p, w + p->offset, values, true);
@@ -169,8 +173,8 @@ static int pack(const struct textcnn_config *cfg, const struct textcnn_param *p,
     for (size_t k = 0; rc == 0 && k < p->size; k++) {
         half[k] = f16_from_f32(values[k]);
         if (!isfinite(f16_to_f32(half[k])))
-            rc = err_set(err, ERR_NUMERIC, "tensor \"%s\": value %zu, %g, is beyond F16", p->name, k,
-                         (double)values[k]);
+            rc = err_set(err, ERR_NUMERIC, "tensor \"%s\": value %zu, %g, is beyond F16", p->name,
+                         k, (double)values[k]);
     }
     free(values);
     return rc;
@@ -188,12 +192,14 @@ static json_t *config_of(const struct textcnn_config *cfg, enum dtype dtype)
     (void)json_object_set_new(config, "max_length", json_integer(cfg->max_tokens));
     (void)json_object_set_new(config, "hidden_dropout_prob", json_real((double)cfg->dropout));
     (void)json_object_set_new(config, "pad_token_id", json_integer(VOCAB_PAD));
-    (void)json_object_set_new(config, "torch_dtype", json_string(dtype == DT_F16 ? "float16" : "float32"));
+    (void)json_object_set_new(config, "torch_dtype",
+                              json_string(dtype == DT_F16 ? "float16" : "float32"));
     return config;
 }
 
-int textcnn_save(const char *dir, const char *name, const struct textcnn_config *cfg, const float *w,
-                 const struct vocab *v, const struct classes *classes, enum dtype dtype, struct err *err)
+int textcnn_save(const char *dir, const char *name, const struct textcnn_config *cfg,
+                 const float *w, const struct vocab *v, const struct classes *classes,
+                 enum dtype dtype, struct err *err)
 {
     assert(dtype == DT_F32 || dtype == DT_F16);
     assert(vocab_size(v) == cfg->vocab_size && classes->n == cfg->n_labels);

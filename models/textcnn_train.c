@@ -1,5 +1,6 @@
-/* Forward and backward of a batch.  The pool's pieces are fixed (groups of titles, tiles of GEMMs, blocks of filters) and no two
- * of them add to the same place, so every bit of the result is the same for any number of threads. */
+/* Forward and backward of a batch.  The pool's pieces are fixed (groups of titles, tiles of GEMMs,
+ * blocks of filters) and no two of them add to the same place, so every bit of the result is the
+ * same for any number of threads. */
 #include "models/textcnn_parts.h"
 
 #include <assert.h>
@@ -69,7 +70,8 @@ struct textcnn_train *textcnn_train_open_rows(const struct textcnn_config *cfg, 
     return t;
 }
 
-struct textcnn_train *textcnn_train_open(const struct textcnn_config *cfg, int32_t max_titles, int32_t max_ids)
+struct textcnn_train *textcnn_train_open(const struct textcnn_config *cfg, int32_t max_titles,
+                                         int32_t max_ids)
 {
     return textcnn_train_open_rows(cfg, max_titles, max_ids,
                                    max_ids < cfg->vocab_size ? max_ids : cfg->vocab_size);
@@ -79,15 +81,17 @@ void textcnn_train_close(struct textcnn_train *t)
 {
     if (!t)
         return;
-    void *const parts[] = {t->row_of, t->ids, t->row, t->start,   t->e,    t->de,     t->p,
-                           t->dp,     t->h,   t->dh,  t->arg, t->dlogits, t->loss, t->correct};
+    void *const parts[] = {t->row_of, t->ids, t->row, t->start, t->e,       t->de,   t->p,
+                           t->dp,     t->h,   t->dh,  t->arg,   t->dlogits, t->loss, t->correct};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         free(parts[i]);
     free(t);
 }
 
-/* Gives the titles from `first` on rows of P, as many titles as max_rows can serve; returns how many, and the rows in *n_rows. */
-static int32_t number_rows(struct textcnn_train *t, const struct batch *b, int32_t first, int32_t *n_rows)
+/* Gives the titles from `first` on rows of P, as many titles as max_rows can serve; returns how
+ * many, and the rows in *n_rows. */
+static int32_t number_rows(struct textcnn_train *t, const struct batch *b, int32_t first,
+                           int32_t *n_rows)
 {
     bool all = t->max_rows >= t->cfg.vocab_size || t->max_rows >= t->max_ids;
     int32_t rows = 0, n = 0, base = b->start[first];
@@ -113,8 +117,9 @@ static int32_t number_rows(struct textcnn_train *t, const struct batch *b, int32
 
 struct job {
     struct textcnn_train *t;
-    struct textcnn_views w;
-    float *conv_bias_grad; /* gradients of the convolutions' biases */
+    struct textcnn_parts at;
+    const float *w;
+    float *grads;
     const int32_t *labels; /* NULL: no training */
     float *logits;         /* [n, n_labels] */
     int32_t n, n_rows;
@@ -127,9 +132,10 @@ static void project(struct job *j, struct pool *pool)
 {
     struct textcnn_train *t = j->t;
     int e = t->cfg.embedding_size, taps = t->shape.stride;
-    embedding_forward(t->e, j->w.embedding, t->ids, j->n_rows, e);
-    gemm_parallel(
-        &(struct gemm){false, true, j->n_rows, taps, e, 1.0f, 0.0f, t->e, j->w.wall, t->p, e, e, taps}, pool);
+    embedding_forward(t->e, j->w, t->ids, j->n_rows, e);
+    gemm_parallel(&(struct gemm){false, true, j->n_rows, taps, e, 1.0f, 0.0f, t->e,
+                                 j->w + j->at.wall, t->p, e, e, taps},
+                  pool);
 }
 
 static void title_forward(struct job *j, int32_t i)
@@ -138,11 +144,13 @@ static void title_forward(struct job *j, int32_t i)
     size_t at = (size_t)i * (size_t)t->n_features;
     int32_t labels = t->cfg.n_labels, length = t->start[i + 1] - t->start[i];
     float *h = t->h + at, *logits = j->logits + (size_t)i * (size_t)labels;
-    convpool_forward(&t->shape, t->p, t->row + t->start[i], length, h, j->labels ? t->arg + at : NULL);
-    rows()->bias_relu(h, h, j->w.conv_bias, t->n_features);
+    convpool_forward(&t->shape, t->p, t->row + t->start[i], length, h,
+                     j->labels ? t->arg + at : NULL);
+    rows()->bias_relu(h, h, j->w + j->at.conv_bias, t->n_features);
     if (j->labels)
         dropout_row(h, h, t->n_features, t->cfg.dropout, j->seed, j->step, (uint32_t)i);
-    rows()->affine(logits, h, j->w.classifier, j->w.classifier_bias, t->n_features, labels);
+    rows()->affine(logits, h, j->w + j->at.classifier, j->w + j->at.classifier_bias, t->n_features,
+                   labels);
     if (!j->labels)
         return;
     int32_t best = 0;
@@ -166,8 +174,8 @@ static int blocks_of_width(const struct job *j)
     return (j->t->shape.n_filters + FILTERS - 1) / FILTERS;
 }
 
-/* One block of filters, all titles: through dropout and ReLU (a feature is above zero where both let it pass), into the
- * filters' biases and into dP. */
+/* One block of filters, all titles: through dropout and ReLU (a feature is above zero where both
+ * let it pass), into the filters' biases and into dP. */
 static void backward_piece(void *arg, int piece, int thread)
 {
     (void)thread;
@@ -176,49 +184,48 @@ static void backward_piece(void *arg, int piece, int thread)
     int wi = piece / blocks_of_width(j), f0 = piece % blocks_of_width(j) * FILTERS;
     int left = t->shape.n_filters - f0, n = left < FILTERS ? left : FILTERS;
     size_t column = (size_t)wi * (size_t)t->shape.n_filters + (size_t)f0;
-    float scale = 1.0f / (1.0f - t->cfg.dropout);
+    float scale = 1.0f / (1.0f - t->cfg.dropout), *bias = j->grads + j->at.conv_bias;
     for (int32_t i = 0; i < j->n; i++) {
         size_t at = (size_t)i * (size_t)t->n_features + column;
         for (int f = 0; f < n; f++) {
             float g = t->h[at + (size_t)f] > 0.0f ? scale * t->dh[at + (size_t)f] : 0.0f;
             t->dh[at + (size_t)f] = g;
-            j->conv_bias_grad[column + (size_t)f] += g;
+            bias[column + (size_t)f] += g;
         }
     }
-    convpool_backward(&t->shape, wi, f0, n, t->row, t->start, j->n, t->dh, t->arg, t->dp, j->n_rows);
+    convpool_backward(&t->shape, wi, f0, n, t->row, t->start, j->n, t->dh, t->arg, t->dp,
+                      j->n_rows);
 }
 
-static void backward(struct job *j, float *grads, struct pool *pool)
+static void backward(struct job *j, struct pool *pool)
 {
     struct textcnn_train *t = j->t;
-    struct textcnn_views g = textcnn_views(&t->cfg, grads);
-    /* The views are const because most readers only read; here they are offsets into grads, which is ours to change. */
-    float *embedding = grads + (g.embedding - grads), *wall = grads + (g.wall - grads);
-    float *classifier = grads + (g.classifier - grads);
-    float *classifier_bias = grads + (g.classifier_bias - grads);
     int e = t->cfg.embedding_size, taps = t->shape.stride;
-    dense_backward(t->dh, classifier, classifier_bias, j->logits, t->h, j->w.classifier, j->n, t->n_features,
-                   t->cfg.n_labels, pool);
-    j->conv_bias_grad = grads + (g.conv_bias - grads);
+    dense_backward(t->dh, j->grads + j->at.classifier, j->grads + j->at.classifier_bias, j->logits,
+                   t->h, j->w + j->at.classifier, j->n, t->n_features, t->cfg.n_labels, pool);
     pool_run(pool, t->shape.n_widths * blocks_of_width(j), backward_piece, j);
-    gemm_parallel(
-        &(struct gemm){true, false, taps, e, j->n_rows, 1.0f, 1.0f, t->dp, t->e, wall, taps, e, e}, pool);
-    gemm_parallel(
-        &(struct gemm){false, false, j->n_rows, e, taps, 1.0f, 0.0f, t->dp, j->w.wall, t->de, taps, e, e},
-        pool);
-    embedding_backward(embedding, t->de, t->ids, j->n_rows, e, VOCAB_PAD);
+    gemm_parallel(&(struct gemm){true, false, taps, e, j->n_rows, 1.0f, 1.0f, t->dp, t->e,
+                                 j->grads + j->at.wall, taps, e, e},
+                  pool);
+    gemm_parallel(&(struct gemm){false, false, j->n_rows, e, taps, 1.0f, 0.0f, t->dp,
+                                 j->w + j->at.wall, t->de, taps, e, e},
+                  pool);
+    embedding_backward(j->grads, t->de, t->ids, j->n_rows, e, VOCAB_PAD);
 }
 
 void textcnn_forward_backward(const struct textcnn_config *cfg, const float *w, float *grads,
-                              struct textcnn_train *t, const struct batch *b, uint64_t seed, uint64_t step,
-                              float label_smoothing, struct pool *pool, struct textcnn_result *result)
+                              struct textcnn_train *t, const struct batch *b, uint64_t seed,
+                              uint64_t step, float label_smoothing, struct pool *pool,
+                              struct textcnn_result *result)
 {
     *result = (struct textcnn_result){0};
     if (b->n == 0)
         return;
     assert(b->n <= t->max_titles && b->start[b->n] <= t->max_ids);
     struct job j = {.t = t,
-                    .w = textcnn_views(cfg, w),
+                    .at = textcnn_parts(cfg),
+                    .w = w,
+                    .grads = grads,
                     .labels = b->labels,
                     .logits = t->dlogits,
                     .seed = seed,
@@ -228,7 +235,7 @@ void textcnn_forward_backward(const struct textcnn_config *cfg, const float *w, 
     assert(j.n == b->n);
     project(&j, pool);
     pool_run(pool, (j.n + TITLES - 1) / TITLES, forward_piece, &j);
-    backward(&j, grads, pool);
+    backward(&j, pool);
     for (int32_t i = 0; i < j.n; i++) {
         result->loss += t->loss[i] / (double)j.n;
         result->correct += t->correct[i];
@@ -238,7 +245,7 @@ void textcnn_forward_backward(const struct textcnn_config *cfg, const float *w, 
 void textcnn_forward(const struct textcnn_config *cfg, const float *w, struct textcnn_train *t,
                      const struct batch *b, struct pool *pool, float *logits)
 {
-    struct job j = {.t = t, .w = textcnn_views(cfg, w)};
+    struct job j = {.t = t, .at = textcnn_parts(cfg), .w = w};
     assert(b->n <= t->max_titles && b->start[b->n] <= t->max_ids);
     for (int32_t first = 0; first < b->n; first += j.n) {
         j.n = number_rows(t, b, first, &j.n_rows);

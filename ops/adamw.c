@@ -30,7 +30,8 @@ static void update_piece(void *arg, int piece, int thread)
     rows()->adamw(u->at, u->w + i, u->g + i, u->m + i, u->v + i, n);
 }
 
-void adamw_step(const struct adamw *at, float *w, const float *g, float *m, float *v, size_t n, struct pool *pool)
+void adamw_step(const struct adamw *at, float *w, const float *g, float *m, float *v, size_t n,
+                struct pool *pool)
 {
     struct update u = {at, w, m, v, g, n};
     pool_run(pool, (int)((n + PIECE - 1) / PIECE), update_piece, &u);

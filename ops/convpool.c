@@ -12,22 +12,24 @@ void convpool_forward(const struct convpool *s, const float *p, const int32_t *r
     rows()->convpool_f32(s, p, row, t, y, arg);
 }
 
-void convpool_forward_f16(const struct convpool *s, const uint16_t *p, const int32_t *row, int t, float *y)
+void convpool_forward_f16(const struct convpool *s, const uint16_t *p, const int32_t *row, int t,
+                          float *y)
 {
     assert(t >= 1 && t <= CONVPOOL_MAX_TOKENS);
     rows()->convpool_f16(s, p, row, t, y);
 }
 
 void convpool_backward(const struct convpool *s, int wi, int f0, int n, const int32_t *row,
-                       const int32_t *start, int n_titles, const float *dy, const int32_t *arg, float *dp,
-                       int n_rows)
+                       const int32_t *start, int n_titles, const float *dy, const int32_t *arg,
+                       float *dp, int n_rows)
 {
     size_t stride = (size_t)s->stride, filters = (size_t)s->n_filters, column = (size_t)f0;
     for (int i = 0; i < wi; i++)
         column += (size_t)s->widths[i] * filters;
     for (int r = 0; r < n_rows; r++)
         for (int j = 0; j < s->widths[wi]; j++)
-            memset(dp + (size_t)r * stride + column + (size_t)j * filters, 0, (size_t)n * sizeof *dp);
+            memset(dp + (size_t)r * stride + column + (size_t)j * filters, 0,
+                   (size_t)n * sizeof *dp);
     for (int b = 0; b < n_titles; b++) {
         size_t at = ((size_t)b * (size_t)s->n_widths + (size_t)wi) * filters + (size_t)f0;
         const int32_t *title = row + start[b];

@@ -1,12 +1,17 @@
 /* Convolution over time of folded embeddings, with max over time (see models/textcnn.h):
- *     y[f] = max over 0 <= t < T of  sum over 0 <= j < w, t + j < T  of  P[row[t + j]][w][j][f]
- * for every width w and its filters f.  Positions past the title's end add nothing (zero vectors follow every title).
  *
- * P      [rows, stride]   one row per character: for each width in turn, width x n_filters values [tap][filter]
- * row    [T]              the row of P of each character of the title; T >= 1
- * y      [n_widths * F]   pooled, before bias and ReLU
- * arg    [n_widths * F]   the t of the maximum, the first one on ties
- * Sums run over j upwards in fp32 in every instruction set, so all of them give the same bits. */
+ *     y[f] = max over 0 <= t < T of  sum over 0 <= j < w, t + j < T  of  P[row[t + j]][w][j][f]
+ *
+ * for every width w and its filters f.  Positions past the title's end add nothing (zero vectors
+ * follow every title).
+ *
+ *     P    [rows, stride]   one row per character: for each width in turn, [tap][filter]
+ *     row  [T]              the row of P of each character of the title; T >= 1
+ *     y    [n_widths * F]   pooled, before bias and ReLU
+ *     arg  [n_widths * F]   the t of the maximum, the first one on ties; NULL: not wanted
+ *
+ * Sums run over j upwards in fp32 in every instruction set, so all of them give the same bits.
+ * No allocation, cannot fail. */
 #ifndef OPS_CONVPOOL_H
 #define OPS_CONVPOOL_H
 
@@ -22,14 +27,21 @@ struct convpool {
     int stride; /* sum of widths * n_filters */
 };
 
-void convpool_forward(const struct convpool *s, const float *p, const int32_t *row, int t, float *y, int32_t *arg);
-void convpool_forward_f16(const struct convpool *s, const uint16_t *p, const int32_t *row, int t, float *y);
+void convpool_forward(const struct convpool *s, const float *p, const int32_t *row, int t, float *y,
+                      int32_t *arg);
+void convpool_forward_f16(const struct convpool *s, const uint16_t *p, const int32_t *row, int t,
+                          float *y);
 
-/* Backward of a batch, for one block of filters [f0, f0 + n) of width number wi, all titles: dP (which holds n_rows rows) is
- * cleared in the columns of the block, then  dP[row[t* + j]][w][j][f] += dy[b][f]  for the taps inside the title.  Blocks touch
- * separate columns, so they run in parallel and the result does not depend on how.
- * row [start[n_titles]], start [n_titles + 1] as in a batch; dy, arg [n_titles, n_widths * F]. */
-void convpool_backward(const struct convpool *s, int wi, int f0, int n, const int32_t *row, const int32_t *start,
-                       int n_titles, const float *dy, const int32_t *arg, float *dp, int n_rows);
+/* Backward of a batch, for one block of filters [f0, f0 + n) of width number wi, all titles.  dP
+ * (which holds n_rows rows) is cleared in the columns of the block, then
+ *
+ *     dP[row[t* + j]][w][j][f] += dy[b][f]     for the taps j inside the title
+ *
+ * Blocks touch separate columns, so they run in parallel and the result does not depend on how.
+ * row [start[n_titles]] and start [n_titles + 1] as in a batch; dy, arg [n_titles, n_widths * F].
+ */
+void convpool_backward(const struct convpool *s, int wi, int f0, int n, const int32_t *row,
+                       const int32_t *start, int n_titles, const float *dy, const int32_t *arg,
+                       float *dp, int n_rows);
 
 #endif

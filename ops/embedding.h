@@ -1,7 +1,10 @@
 /* Rows of an embedding table by id.
- *     forward   x[i] = e[id[i]]            e [V, C], id [n], x [n, C]; x does not overlap e
- *     backward  de[id[i]] += dx[i]         in the order of i; ids equal to `skip` get nothing (padding; -1 = none)
- * No allocation, cannot fail; ids are within the table. */
+ *
+ *     forward   x[i] = e[id[i]]          e [V, C], id [n], x [n, C]; x does not overlap e
+ *     backward  de[id[i]] += dx[i]       in the order of i
+ *
+ * In backward ids equal to `skip` get nothing (padding; -1 = none).  Ids are within the table.
+ * No allocation, cannot fail. */
 #ifndef OPS_EMBEDDING_H
 #define OPS_EMBEDDING_H
 

@@ -1,5 +1,5 @@
-/* IEEE 754 binary16 to single, in plain C: for processors without F16C and for the ends of rows.  Exact for every value,
- * subnormals, infinities and NaN included. */
+/* IEEE 754 binary16 to single, in plain C: for processors without F16C and for the ends of rows.
+ * Exact for every value, subnormals, infinities and NaN included. */
 #ifndef OPS_F16_H
 #define OPS_F16_H
 
@@ -8,7 +8,8 @@
 
 static inline float f16_widen(uint16_t h)
 {
-    uint32_t sign = (uint32_t)(h & 0x8000u) << 16, mantissa = h & 0x3FFu, exponent = (h >> 10) & 0x1Fu;
+    uint32_t sign = (uint32_t)(h & 0x8000u) << 16, mantissa = h & 0x3FFu,
+             exponent = (h >> 10) & 0x1Fu;
     uint32_t bits = sign | (exponent + 112) << 23 | mantissa << 13; /* 112 = 127 - 15 */
     if (exponent == 31)
         bits = sign | 0x7F800000u | mantissa << 13;

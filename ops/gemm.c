@@ -33,7 +33,8 @@ static const struct {
 
 static atomic_int chosen = -1;
 
-/* Sums in float, in the order of k: a specification, not a fast one.  B's row is walked where it lies, for the cache's sake. */
+/* Sums in float, in the order of k: a specification, not a fast one.  B's row is walked where it
+ * lies, for the cache's sake. */
 void gemm_naive(const struct gemm *g)
 {
     for (int i = 0; i < g->m; i++) {
@@ -78,7 +79,8 @@ enum gemm_backend gemm_backend(void)
             now = i;
     }
     now = now < 0 ? first : now;
-    atomic_store_explicit(&chosen, now, memory_order_relaxed); /* two racing callers store the same */
+    atomic_store_explicit(&chosen, now,
+                          memory_order_relaxed); /* two racing callers store the same */
     return (enum gemm_backend)now;
 }
 

@@ -1,4 +1,5 @@
-/* Private to ops/gemm*.c: one function per backend, all of gemm()'s contract but for empty matrices, which gemm() keeps away. */
+/* Private to ops/gemm*.c: one function per backend, all of gemm()'s contract but for empty
+ * matrices, which gemm() keeps away. */
 #ifndef OPS_GEMM_BACKENDS_H
 #define OPS_GEMM_BACKENDS_H
 

@@ -4,7 +4,7 @@
 
 #include <pthread.h>
 
-#include <cblas.h>
+#include <cblas-openblas.h> /* by this name it is OpenBLAS, whatever else is installed */
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 

@@ -1,7 +1,8 @@
-/* Row kernels: the inner loops of the ops, one source (ops/rows_body.h) compiled for the base instruction set, AVX2 and
- * AVX-512 into const tables.  rows() picks the table once, by base/cpu.h (RUBRIC_ISA lowers); rows_of() is for tests, which
- * run every table the processor has.  Ops call these; models call ops.
- * No allocation, cannot fail; n = 0 is a no-op.  Pointers need no alignment.  Thread-safe. */
+/* Row kernels: the inner loops of the ops, one source (ops/rows_body.h) compiled for the base
+ * instruction set, AVX2 and AVX-512 into const tables.  rows() picks the table once, by base/cpu.h
+ * (RUBRIC_ISA lowers); rows_of() is for tests, which run every table the processor has.  Ops call
+ * these; models call ops. No allocation, cannot fail; n = 0 is a no-op.  Pointers need no
+ * alignment.  Thread-safe. */
 #ifndef OPS_ROWS_H
 #define OPS_ROWS_H
 
@@ -15,17 +16,21 @@ struct adamw;    /* ops/adamw.h */
 
 struct rows {
     enum cpu_isa isa;
-    float (*max)(const float *x, int n);                           /* n >= 1 */
-    float (*exp_sum)(float *y, const float *x, float shift, int n); /* y = e^(x - shift), which may be x; returns the sum of y */
-    void (*scale)(float *y, const float *x, float a, int n);        /* y = a x; y may be x */
+    float (*max)(const float *x, int n); /* n >= 1 */
+    float (*exp_sum)(float *y, const float *x, float shift,
+                     int n); /* y = e^(x - shift), which may be x; returns the sum of y */
+    void (*scale)(float *y, const float *x, float a, int n); /* y = a x; y may be x */
     /* y[o] = bias[o] + sum over c of w[o][c] x[c]; bias NULL = 0 */
     void (*affine)(float *y, const float *x, const float *w, const float *bias, int c, int o);
-    void (*bias_relu)(float *y, const float *x, const float *bias, int n); /* y = max(x + bias, 0); y may be x */
-    void (*f16_narrow)(uint16_t *y, const float *x, size_t n);             /* to nearest, ties to even */
+    void (*bias_relu)(float *y, const float *x, const float *bias,
+                      int n); /* y = max(x + bias, 0); y may be x */
+    void (*f16_narrow)(uint16_t *y, const float *x, size_t n); /* to nearest, ties to even */
     void (*adamw)(const struct adamw *a, float *w, const float *g, float *m, float *v, size_t n);
     /* See ops/convpool.h. arg may be NULL in the fp32 one. */
-    void (*convpool_f32)(const struct convpool *s, const float *p, const int32_t *row, int t, float *y, int32_t *arg);
-    void (*convpool_f16)(const struct convpool *s, const uint16_t *p, const int32_t *row, int t, float *y);
+    void (*convpool_f32)(const struct convpool *s, const float *p, const int32_t *row, int t,
+                         float *y, int32_t *arg);
+    void (*convpool_f16)(const struct convpool *s, const uint16_t *p, const int32_t *row, int t,
+                         float *y);
 };
 
 const struct rows *rows(void);

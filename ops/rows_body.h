@@ -1,6 +1,7 @@
-/* The row kernels' one source.  Included by ops/rows_base.c, rows_avx2.c and rows_avx512.c, which are compiled with different
- * instruction sets and define ROWS_TABLE, the name of the table to define, and ROWS_ISA.
- * -ffp-contract=off holds here as everywhere: a product and a sum round twice in every table. */
+/* The row kernels' one source.  Included by ops/rows_base.c, rows_avx2.c and rows_avx512.c, which
+ * are compiled with different instruction sets and define ROWS_TABLE, the name of the table to
+ * define, and ROWS_ISA. -ffp-contract=off holds here as everywhere: a product and a sum round twice
+ * in every table. */
 #include "ops/rows.h"
 
 #include <math.h>
@@ -21,7 +22,9 @@
 #else
 #define VL 4
 #endif
-#define BLOCK 4 /* vectors of filters that stay in registers together; measured: 2 and 8 are slower for F16 */
+#define BLOCK                                                                                      \
+    4 /* vectors of filters that stay in registers together; measured: 2 and 8 are slower for F16  \
+       */
 
 typedef float vf __attribute__((vector_size(VL * 4)));
 typedef int32_t vi __attribute__((vector_size(VL * 4)));
@@ -99,8 +102,9 @@ static float rows_max(const float *x, int n)
     return best;
 }
 
-/* e^x = 2^k e^r, |r| <= ln 2 / 2, e^r by a polynomial of degree 6 (Cephes, expf.c): within 2 ulp.  x is held within the range
- * whose result is a normal float, so e^(anything below -87.3) is some 1e-38 rather than 0. */
+/* e^x = 2^k e^r, |r| <= ln 2 / 2, e^r by a polynomial of degree 6 (Cephes, expf.c): within 2 ulp.
+ * x is held within the range whose result is a normal float, so e^(anything below -87.3) is some
+ * 1e-38 rather than 0. */
 static inline vf exp_of(vf x)
 {
     const vf low = splat(-87.33f), high = splat(88.3f), magic = splat(12582912.0f); /* 1.5 * 2^23 */
@@ -188,8 +192,8 @@ static void rows_f16_narrow(uint16_t *y, const float *x, size_t n)
         y[i] = f16_narrow(x[i]);
 }
 
-static void rows_adamw(const struct adamw *a, float *restrict w, const float *restrict g, float *restrict m,
-                       float *restrict v, size_t n)
+static void rows_adamw(const struct adamw *a, float *restrict w, const float *restrict g,
+                       float *restrict m, float *restrict v, size_t n)
 {
     const float b1 = a->beta1, b2 = a->beta2, c1 = a->lr * a->correct1, c2 = a->correct2;
     const float keep = 1.0f - a->lr * a->weight_decay, eps = a->eps, scale = a->grad_scale;

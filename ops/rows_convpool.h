@@ -1,10 +1,13 @@
-/* Included twice by ops/rows_body.h, for fp32 and F16 tables: TABLE the element, CELL(p) one value, LOAD a vector of them,
- * NAME(x) x with the type's suffix, WITH_ARG whether positions of maxima may be asked for.
+/* Included twice by ops/rows_body.h, for fp32 and F16 tables: TABLE the element, CELL(p) one value,
+ * LOAD a vector of them, NAME(x) x with the type's suffix, WITH_ARG whether positions of maxima may
+ * be asked for.
  *
- * A block of BLOCK vectors of filters keeps its sums and running maxima in registers while the title's rows go by.  Every value
- * of a row is read once, so the loop's cost is the loads: width and the number of taps are constants to the compiler. */
+ * A block of BLOCK vectors of filters keeps its sums and running maxima in registers while the
+ * title's rows go by.  Every value of a row is read once, so the loop's cost is the loads: width
+ * and the number of taps are constants to the compiler. */
 
-/* One window: the sum of `taps` taps at position t, for BLOCK vectors from column c of the width's first tap. */
+/* One window: the sum of `taps` taps at position t, for BLOCK vectors from column c of the width's
+ * first tap. */
 static inline __attribute__((always_inline)) void
 NAME(window)(const TABLE *const *at, int t, int taps, size_t c, size_t f, vf sum[BLOCK])
 {
@@ -17,8 +20,8 @@ NAME(window)(const TABLE *const *at, int t, int taps, size_t c, size_t f, vf sum
     }
 }
 
-static inline __attribute__((always_inline)) void NAME(block)(const TABLE *const *at, int n, int w, size_t c,
-                                                              size_t f, float *y, int32_t *arg)
+static inline __attribute__((always_inline)) void
+NAME(block)(const TABLE *const *at, int n, int w, size_t c, size_t f, float *y, int32_t *arg)
 {
     vf best[BLOCK], sum[BLOCK];
     vi where[BLOCK];
@@ -50,7 +53,8 @@ static inline __attribute__((always_inline)) void NAME(block)(const TABLE *const
 }
 
 /* The filters that fill no block, one at a time. */
-static void NAME(single)(const TABLE *const *at, int n, int w, size_t c, size_t f, float *y, int32_t *arg)
+static void NAME(single)(const TABLE *const *at, int n, int w, size_t c, size_t f, float *y,
+                         int32_t *arg)
 {
     float best = 0.0f;
     int32_t where = 0;
@@ -68,8 +72,8 @@ static void NAME(single)(const TABLE *const *at, int n, int w, size_t c, size_t 
         *arg = where;
 }
 
-static inline __attribute__((always_inline)) void NAME(width)(const TABLE *const *at, int n, int w, size_t c,
-                                                              int filters, float *y, int32_t *arg)
+static inline __attribute__((always_inline)) void
+NAME(width)(const TABLE *const *at, int n, int w, size_t c, int filters, float *y, int32_t *arg)
 {
     int f = 0;
     for (; f + BLOCK * VL <= filters; f += BLOCK * VL)
@@ -109,10 +113,11 @@ NAME(widths)(const struct convpool *s, const TABLE *const *at, int n, float *y, 
 }
 
 #if WITH_ARG
-static void NAME(rows_convpool)(const struct convpool *s, const TABLE *p, const int32_t *row, int t, float *y,
-                                int32_t *arg)
+static void NAME(rows_convpool)(const struct convpool *s, const TABLE *p, const int32_t *row, int t,
+                                float *y, int32_t *arg)
 #else
-static void NAME(rows_convpool)(const struct convpool *s, const TABLE *p, const int32_t *row, int t, float *y)
+static void NAME(rows_convpool)(const struct convpool *s, const TABLE *p, const int32_t *row, int t,
+                                float *y)
 #endif
 {
     const TABLE *at[CONVPOOL_MAX_TOKENS];

@@ -11,8 +11,10 @@ void softmax_row(float *p, const float *x, int n)
     r->scale(p, p, 1.0f / sum, n);
 }
 
-/* In double: rows are short here, and a loss that is right to the last bit makes runs easy to compare. */
-double softmax_cross_entropy(float *dx, const float *x, int n, int32_t label, float smoothing, float scale)
+/* In double: rows are short here, and a loss that is right to the last bit makes runs easy to
+ * compare. */
+double softmax_cross_entropy(float *dx, const float *x, int n, int32_t label, float smoothing,
+                             float scale)
 {
     double max = (double)rows()->max(x, n), sum = 0.0, all = 0.0;
     for (int i = 0; i < n; i++) {

@@ -1,7 +1,10 @@
-/* Softmax of a row, and its cross-entropy with label smoothing.
- *     p[i] = e^(x[i] - max x) / sum                              p may be x
- *     loss = - sum_i q[i] ln p[i],   q = (1 - s) [i == label] + s / n       (Szegedy et al., arXiv:1512.00567, as PyTorch has it)
- *     dx[i] = scale (p[i] - q[i])                                OVERWRITTEN; dx may be x; NULL: not wanted
+/* Softmax of a row, and its cross-entropy with label smoothing (Szegedy et al., arXiv:1512.00567,
+ * as PyTorch has it).
+ *
+ *     p[i]  = e^(x[i] - max x) / sum                      p may be x
+ *     loss  = - sum_i q[i] ln p[i],   q[i] = (1 - smoothing) [i == label] + smoothing / n
+ *     dx[i] = scale (p[i] - q[i])                         OVERWRITTEN; may be x; NULL: not wanted
+ *
  * n >= 1, 0 <= label < n, x finite.  No allocation, cannot fail. */
 #ifndef OPS_SOFTMAX_H
 #define OPS_SOFTMAX_H
@@ -9,6 +12,7 @@
 #include <stdint.h>
 
 void softmax_row(float *p, const float *x, int n);
-double softmax_cross_entropy(float *dx, const float *x, int n, int32_t label, float smoothing, float scale);
+double softmax_cross_entropy(float *dx, const float *x, int n, int32_t label, float smoothing,
+                             float scale);
 
 #endif

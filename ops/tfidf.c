@@ -33,7 +33,8 @@ int tfidf_key_valid(int64_t key, int32_t vocab_size, int32_t unknown)
 {
     if (key <= 0)
         return 0;
-    for (; key; key >>= TFIDF_ID_BITS) { /* the last character first; a zero before a further character is a hole */
+    for (; key; key >>= TFIDF_ID_BITS) { /* the last character first; a zero before a further
+                                            character is a hole */
         int64_t id = (int64_t)((uint64_t)key & ID_MASK) - 1;
         if (id < 0 || id >= vocab_size || id == unknown)
             return 0;

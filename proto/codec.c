@@ -51,6 +51,7 @@ static int decode_text(struct codec *c, const char *value, size_t len, struct er
 int codec_decode(struct codec *c, const void *value, size_t len, const struct headline **items,
                  size_t *n, struct err *err)
 {
+    static const char *const names[] = {"protobuf", "JSON", "text"};
     int rc = -1;
     c->n = 0;
     switch (c->in) {
@@ -65,7 +66,7 @@ int codec_decode(struct codec *c, const void *value, size_t len, const struct he
         break;
     }
     if (rc != 0)
-        return -1;
+        return err_prefix(err, "%s", names[c->in]);
     *items = c->items;
     *n = c->n;
     return 0;

@@ -2,11 +2,18 @@
  * hostile: no length is trusted, memory per record is bounded by the decoder's limit, and nothing
  * here keeps state between records.
  *
- *   protobuf  headline.proto: Headline, HeadlineBatch or HeadlineRecord (unknown fields ignored;
- * single fields beside a list are refused as ambiguous) json      one object
- * {"id","title","published_unix_ms","source","url","language"} (only title required, unknown keys
- *             ignored), or {"headlines":[object, …]}, or an array of objects, or several objects on
- * lines of their own text      the whole value is one title; one trailing LF or CRLF is dropped
+ * protobuf: headline.proto (Headline, HeadlineBatch or HeadlineRecord). Unknown fields are ignored;
+ * the fields of one headline beside a list are refused as ambiguous.
+ *
+ * json: one object {"id", "title", "published_unix_ms", "source", "url", "language"} of which only
+ * title is required; or {"headlines": [object, …]}; or an array of objects; or several of these on
+ * lines of their own. Unknown keys are ignored, null is as good as missing, an integer id is taken
+ * as its digits; keys twice, or those of one headline beside "headlines", are refused.
+ *
+ * text: the whole value is one title; one trailing LF or CRLF is dropped.
+ *
+ * A record without any headline (protobuf or JSON of no bytes, an empty list) is an empty batch;
+ * text of no bytes is one headline with an empty title.
  *
  * One struct codec belongs to one thread at a time. */
 #ifndef PROTO_CODEC_H
@@ -21,22 +28,25 @@
 enum wire { WIRE_PROTOBUF, WIRE_JSON, WIRE_TEXT };
 
 struct headline {
-    const char
-        *id; /* borrowed from the codec until its next decode; never NULL, len 0 when absent */
+    /* Borrowed from the codec until its next decode; never NULL, len 0 when absent. */
+    const char *id;
     size_t id_len;
     const char *title; /* not checked: run title_check */
     size_t title_len;
     int64_t published_unix_ms; /* 0 when absent */
 };
 
+/* max_memory bounds what decoding one record allocates. 64 times the largest record is enough for
+ * anything sensible: a copy of it in protobuf, the parsed document in JSON. */
 struct codec;
 struct codec *codec_open(enum wire in, size_t max_headlines, size_t max_memory);
 void codec_close(struct codec *c); /* NULL allowed */
 
 /* Decodes value[0..len) into *items (borrowed, n of them). 0 with n == 0 is an empty batch. -1: the
- * record cannot be decoded, the reason in err (JSON: position; protobuf: what is known; too many
- * headlines: the bound). A JSON headline whose title is missing or no string, or a protobuf one
- * without title, comes out with title_len 0 and is judged by title_check like any other. */
+ * record cannot be decoded; err says why and, where that can be known, at which byte or headline, but
+ * never quotes the record. Text borrowed from value is not copied: value must live as long as items.
+ * A headline without title, or in JSON with one that is no string, comes out with title_len 0 and is
+ * judged by title_check like any other. */
 int codec_decode(struct codec *c, const void *value, size_t len, const struct headline **items,
                  size_t *n, struct err *err);
 
@@ -58,9 +68,10 @@ struct category {
     size_t title_len;
 };
 
-/* Appends one encoded category to out (protobuf, or one JSON object without a newline). id and
- * title must be valid UTF-8: the caller has checked the title; an id that is not UTF-8 is a
- * decoding fault reported by codec_decode. */
+/* Appends one encoded category to out: protobuf, or one JSON object without a newline. The JSON keys
+ * are those of category.proto, probabilities with 6 significant digits; "top" is left out when it is
+ * empty, "published_unix_ms" when it is 0, "title" when it is NULL. id and title must be valid UTF-8:
+ * the caller has checked the title, and codec_decode refuses another id. */
 void codec_encode(enum wire out_form, const struct category *cat, struct buf *out);
 
 #endif

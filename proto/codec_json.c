@@ -109,7 +109,7 @@ int codec_decode_json(struct codec *c, const char *value, size_t len, struct err
     codec_forget_json(c);
     size_t cost = json_cost(value, len), at = 0;
     if (cost > c->max_memory)
-        return err_set(err, ERR_FORMAT, "JSON that could take %zu bytes of memory, at most %zu",
+        return err_set(err, ERR_FORMAT, "decoding it could take %zu bytes of memory, at most %zu",
                        cost, c->max_memory);
     c->documents = json_array();
     (void)skip_space(value, len, &at);

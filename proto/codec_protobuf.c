@@ -109,11 +109,11 @@ static bool find_fault(const ProtobufCMessageDescriptor *desc, const unsigned ch
 static int refuse(const struct codec *c, const unsigned char *value, size_t len, struct err *err)
 {
     if (c->exhausted)
-        return err_set(err, ERR_FORMAT, "protobuf: decoding it takes more than %zu bytes of memory",
+        return err_set(err, ERR_FORMAT, "decoding it takes more than %zu bytes of memory",
                        c->max_memory);
     if (find_fault(&rubric__v1__headline_record__descriptor, value, len, 0, err))
-        return err_prefix(err, "protobuf");
-    return err_set(err, ERR_FORMAT, "protobuf: not a HeadlineRecord");
+        return -1;
+    return err_set(err, ERR_FORMAT, "not a HeadlineRecord");
 }
 
 static int add(struct codec *c, const ProtobufCBinaryData *id, const ProtobufCBinaryData *title,
@@ -125,7 +125,7 @@ static int add(struct codec *c, const ProtobufCBinaryData *id, const ProtobufCBi
                                .title_len = title->len,
                                .published_unix_ms = published};
     if (!is_utf8(id->data, id->len))
-        return err_set(err, ERR_FORMAT, "protobuf: headline %zu: id is not UTF-8", c->n);
+        return err_set(err, ERR_FORMAT, "headline %zu: id is not UTF-8", c->n);
     return codec_add(c, &h, err);
 }
 
@@ -135,7 +135,7 @@ int codec_decode_protobuf(struct codec *c, const unsigned char *value, size_t le
     c->used = 0;
     c->exhausted = false;
     if (len > INT_MAX) /* the parser counts in unsigned int */
-        return err_set(err, ERR_FORMAT, "protobuf: record of %zu bytes", len);
+        return err_set(err, ERR_FORMAT, "record of %zu bytes", len);
     const Rubric__V1__HeadlineRecord *r =
         rubric__v1__headline_record__unpack(&allocator, len, value);
     if (!r)
@@ -144,7 +144,7 @@ int codec_decode_protobuf(struct codec *c, const unsigned char *value, size_t le
                   r->has_url || r->has_language;
     if (single && r->n_headlines)
         return err_set(err, ERR_FORMAT,
-                       "protobuf: ambiguous: fields of one headline beside a list of %zu",
+                       "ambiguous: fields of one headline beside a list of %zu",
                        r->n_headlines);
     if (single)
         return add(c, &r->id, &r->title, r->published_unix_ms, err);

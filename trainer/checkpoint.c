@@ -20,11 +20,16 @@ struct number {
 static void numbers(struct checkpoint *c, int64_t *publish, struct number list[N_NUMBERS])
 {
     const struct number all[N_NUMBERS] = {
-        {"iteration", &c->iteration, NULL},     {"best_iteration", &c->best_iteration, NULL},
-        {"improved", &c->improved, NULL},       {"seen", &c->seen, NULL},
-        {"correct", &c->correct, NULL},         {"publish", publish, NULL},
-        {"best_loss", NULL, &c->best_loss},     {"best_accuracy", NULL, &c->best_accuracy},
-        {"loss_sum", NULL, &c->loss_sum},       {"seconds", NULL, &c->seconds},
+        {"iteration", &c->iteration, NULL},
+        {"best_iteration", &c->best_iteration, NULL},
+        {"improved", &c->improved, NULL},
+        {"seen", &c->seen, NULL},
+        {"correct", &c->correct, NULL},
+        {"publish", publish, NULL},
+        {"best_loss", NULL, &c->best_loss},
+        {"best_accuracy", NULL, &c->best_accuracy},
+        {"loss_sum", NULL, &c->loss_sum},
+        {"seconds", NULL, &c->seconds},
         {"format", NULL, NULL},
     };
     memcpy(list, all, sizeof all);
@@ -38,11 +43,8 @@ struct block {
 
 static void blocks(const struct checkpoint *c, struct block list[N_BLOCKS])
 {
-    const struct block all[N_BLOCKS] = {{"weights", c->w},
-                                        {"adam.m", c->m},
-                                        {"adam.v", c->v},
-                                        {"best", c->best},
-                                        {"ema", c->ema}};
+    const struct block all[N_BLOCKS] = {
+        {"weights", c->w}, {"adam.m", c->m}, {"adam.v", c->v}, {"best", c->best}, {"ema", c->ema}};
     memcpy(list, all, sizeof all);
 }
 
@@ -131,16 +133,21 @@ static int read_numbers(const char *path, const struct safetensors *st,
     return 0;
 }
 
-static int read_blocks(const struct safetensors *st, struct checkpoint *c, struct err *err)
+static int read_blocks(const char *path, const struct safetensors *st, struct checkpoint *c,
+                       struct err *err)
 {
     struct block data[N_BLOCKS];
     const int64_t dims[] = {(int64_t)c->size};
     const struct tensor *t;
     blocks(c, data);
-    for (int i = 0; i < N_BLOCKS; i++)
-        if (data[i].data && (safetensors_need(st, data[i].name, 1, dims, &t, err) != 0 ||
-                             tensor_to_f32(t, data[i].data, err) != 0))
+    for (int i = 0; i < N_BLOCKS; i++) {
+        if (!data[i].data)
+            continue;
+        if (safetensors_need(st, data[i].name, 1, dims, &t, err) != 0)
             return -1;
+        if (tensor_to_f32(t, data[i].data, err) != 0)
+            return err_prefix(err, "%s", path);
+    }
     return 0;
 }
 
@@ -162,7 +169,7 @@ int checkpoint_read(const char *path, struct checkpoint *c, const char *settings
     if (rc == 0)
         rc = read_numbers(path, st, list, err);
     if (rc == 0)
-        rc = read_blocks(st, c, err);
+        rc = read_blocks(path, st, c, err);
     if (rc == 0) {
         c->publish = publish != 0;
         buf_reset(&c->log);

@@ -107,8 +107,8 @@ static int read_split(const char *dir, const char *name, bool needed, long skip_
 {
     char *path = dataset_find(dir, name);
     if (!path)
-        return needed ? err_set(err, ERR_MISSING, "%s: no %s.txt, %s.tsv or %s.csv in it", dir, name,
-                                name, name)
+        return needed ? err_set(err, ERR_MISSING, "%s: no %s.txt, %s.tsv or %s.csv in it", dir,
+                                name, name, name)
                       : 0;
     int rc = corpus_read_file(path, classes, skip_bad, out, d, err);
     free(path);
@@ -173,8 +173,8 @@ int packed_make(struct packed *p, const struct dataset *d, const struct vocab *v
                                                      p->ids + p->start[i], room);
     }
     p->ids = xrealloc(p->ids, (size_t)p->start[d->n] * sizeof *p->ids);
-    p->batch = (struct batch){
-        .ids = p->ids, .start = p->start, .labels = d->labels, .n = (int32_t)d->n};
+    p->batch =
+        (struct batch){.ids = p->ids, .start = p->start, .labels = d->labels, .n = (int32_t)d->n};
     return 0;
 }
 

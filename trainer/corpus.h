@@ -1,4 +1,5 @@
-/* The labelled titles that a verb works on: read with progress shown, checked against class names, packed as ids. */
+/* The labelled titles that a verb works on: read with progress shown, checked against class names,
+ * packed as ids. */
 #ifndef TRAINER_CORPUS_H
 #define TRAINER_CORPUS_H
 
@@ -11,23 +12,23 @@
 #include "data/dataset.h"
 #include "data/vocab.h"
 
-/* Reads one file, a bar or a line on out (NULL: silent). Bad lines let through by skip_bad are named on stderr. A file without
- * titles is refused. */
+/* Reads one file, a bar or a line on out (NULL: silent). Bad lines let through by skip_bad are
+ * named on stderr. A file without titles is refused. */
 int corpus_read_file(const char *path, const struct classes *c, long skip_bad, FILE *out,
                      struct dataset *d, struct err *err);
 
-/* When class.txt lies beside the file, it must name the same classes in the same order: an index would otherwise mean another
- * class without anybody noticing. */
+/* When class.txt lies beside the file, it must name the same classes in the same order: an index
+ * would otherwise mean another class without anybody noticing. */
 int corpus_same_classes(const char *file, const struct classes *c, struct err *err);
 
 struct corpus {
     struct classes classes;
     struct dataset train, dev, test; /* dev.n, test.n == 0: there is none */
-    char digest[SHA256_HEX];         /* over classes, titles and labels of train and dev, for --resume */
+    char digest[SHA256_HEX]; /* over classes, titles and labels of train and dev, for --resume */
 };
 
-/* Reads DIR/class.txt, train, dev (which may be missing unless need_dev) and, when there is one, test. Nothing is kept on
- * failure. */
+/* Reads DIR/class.txt, train, dev (which may be missing unless need_dev) and, when there is one,
+ * test. Nothing is kept on failure. */
 int corpus_read(const char *dir, bool need_dev, long skip_bad, FILE *out, struct corpus *c,
                 struct err *err);
 void corpus_done(struct corpus *c); /* safe on a zeroed one */
@@ -43,7 +44,8 @@ struct packed {
 int packed_make(struct packed *p, const struct dataset *d, const struct vocab *v,
                 int32_t max_tokens, struct err *err);
 void packed_done(struct packed *p);
-/* Copies the titles named by pick[0..n) into the arrays of a batch: ids (room for n * max_tokens), start [n + 1], labels [n]. */
+/* Copies the titles named by pick[0..n) into the arrays of a batch: ids (room for n * max_tokens),
+ * start [n + 1], labels [n]. */
 void packed_pick(const struct packed *p, const uint32_t *pick, int32_t n, int32_t *ids,
                  int32_t *start, int32_t *labels);
 

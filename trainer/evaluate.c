@@ -22,9 +22,9 @@ static void classify_chunk(void *arg, int piece, int thread)
     int32_t start[CHUNK + 1] = {0}, n = 0;
     int32_t *ids = xmalloc((size_t)CHUNK * (size_t)info->max_tokens * sizeof *ids);
     for (size_t i = first; i < end; i++, n++)
-        start[n + 1] = start[n] + model_encode(job->m, d->text + d->offset[i],
-                                               d->offset[i + 1] - d->offset[i], ids + start[n],
-                                               info->max_tokens);
+        start[n + 1] =
+            start[n] + model_encode(job->m, d->text + d->offset[i], d->offset[i + 1] - d->offset[i],
+                                    ids + start[n], info->max_tokens);
     struct batch b = {.ids = ids, .start = start, .n = n};
     model_classify(job->m, job->ws[thread], &b, job->p + first * (size_t)info->n_labels);
     free(ids);

@@ -7,7 +7,8 @@
 #include "models/model.h"
 #include "trainer/report.h"
 
-/* Adds every title of d to *r in order (initialised with the model's number of labels). The sums do not depend on the number of threads. */
+/* Adds every title of d to *r in order (initialised with the model's number of labels). The sums do
+ * not depend on the number of threads. */
 void evaluate_model(const struct model *m, const struct dataset *d, struct pool *pool,
                     struct report *r);
 

@@ -21,8 +21,8 @@ struct fit {
     int64_t start_ns;
 };
 
-/* Each trains, and leaves the model's files in place through f->out. Returns 0, -1 with *err, or 128 + a signal's number when
- * it stopped on request after saying how to go on. */
+/* Each trains, and leaves the model's files in place through f->out. Returns 0, -1 with *err, or
+ * 128 + a signal's number when it stopped on request after saying how to go on. */
 int fit_textcnn(struct fit *f, struct err *err);
 int fit_linear(struct fit *f, struct err *err);
 

@@ -1,9 +1,10 @@
-/* `fit --arch linear`: the n-gram table of the training titles, their TF-IDF rows, one support vector machine a class, and the
- * scale that turns scores into probabilities.
+/* `fit --arch linear`: the n-gram table of the training titles, their TF-IDF rows, one support
+ * vector machine a class, and the scale that turns scores into probabilities.
  *
- * The scale must be judged on titles that the weights have not seen, as their scores are larger on those they have. So a tenth of
- * every class is held out, table and weights are made from the rest, the scale that makes the held-out titles most likely is
- * found, and then table and weights are made again from everything. Nothing is learnt from dev. */
+ * The scale must be judged on titles that the weights have not seen, as their scores are larger on
+ * those they have. So a tenth of every class is held out, table and weights are made from the rest,
+ * the scale that makes the held-out titles most likely is found, and then table and weights are
+ * made again from everything. Nothing is learnt from dev. */
 #include "trainer/fit.h"
 
 #include <float.h>
@@ -197,7 +198,8 @@ static double mean_loss(const double *scores, const int32_t *labels, int32_t n, 
     return n ? sum / n : 0;
 }
 
-/* The loss is convex in the scale, so it has one minimum over ln(scale) too: golden section within e^-7 .. e^7. */
+/* The loss is convex in the scale, so it has one minimum over ln(scale) too: golden section within
+ * e^-7 .. e^7. */
 static double best_scale(const double *scores, const int32_t *labels, int32_t n, int32_t classes)
 {
     const double golden = 0.6180339887498949;
@@ -248,7 +250,8 @@ static void part_done(struct part *p)
     free(p->labels);
 }
 
-/* Puts a tenth of every class into held, the rest into kept, both in an order drawn from the seed. */
+/* Puts a tenth of every class into held, the rest into kept, both in an order drawn from the seed.
+ */
 static void hold_out(const struct fit *f, struct part *kept, struct part *held)
 {
     size_t n = f->corpus.train.n, labels = (size_t)f->corpus.classes.n;
@@ -319,8 +322,8 @@ static void judge_dev(const struct fit *f, const struct fitted *m, struct buf *l
             best = row[c] > row[best] ? c : best;
         right += best == f->dev.batch.labels[i];
     }
-    double loss = mean_loss(scores, f->dev.batch.labels, f->dev.batch.n, labels,
-                            (double)m->view.scale);
+    double loss =
+        mean_loss(scores, f->dev.batch.labels, f->dev.batch.n, labels, (double)m->view.scale);
     buf_printf(log,
                "{\"stage\":\"final\",\"titles\":%d,\"ngrams\":%lld,\"dev_loss\":%.9g,"
                "\"dev_accuracy\":%.9g}\n",

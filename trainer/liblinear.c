@@ -18,8 +18,9 @@ static void silent(const char *text)
     (void)text;
 }
 
-/* The primal solver (trust region Newton) keeps no global state and draws no random numbers, which is what makes classes
- * independent of each other and of the thread they run on. The dual one calls rand(). */
+/* The primal solver (trust region Newton) keeps no global state and draws no random numbers, which
+ * is what makes classes independent of each other and of the thread they run on. The dual one calls
+ * rand(). */
 static void fit_class(void *arg, int label, int thread)
 {
     (void)thread;

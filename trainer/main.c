@@ -1,4 +1,5 @@
-/* rubric-trainer: makes models from labelled headlines, measures them and hands them to a registry. */
+/* rubric-trainer: makes models from labelled headlines, measures them and hands them to a registry.
+ */
 #include <stdio.h>
 #include <string.h>
 
@@ -13,8 +14,9 @@ static void usage(FILE *out)
     (void)fputs("usage: rubric-trainer VERB [options]\n\nverbs:\n", out);
     for (int i = 0; i < N_VERBS; i++)
         (void)fprintf(out, "  %-10s %s\n", verbs[i]->name, verbs[i]->help);
-    (void)fputs("\nrubric-trainer VERB --help lists a verb's options; --version prints the version.\n",
-                out);
+    (void)fputs(
+        "\nrubric-trainer VERB --help lists a verb's options; --version prints the version.\n",
+        out);
 }
 
 int main(int argc, char **argv)

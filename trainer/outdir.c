@@ -31,7 +31,8 @@ int outdir_check(const char *path, enum outdir_mode mode, struct err *err)
                        "%s holds an unfinished fit: --resume continues it, --overwrite starts anew",
                        path);
     if (holds(path, "model.safetensors") || holds(path, "config.json"))
-        return err_set(err, ERR_CONFLICT, "%s holds a model already: --overwrite replaces it", path);
+        return err_set(err, ERR_CONFLICT, "%s holds a model already: --overwrite replaces it",
+                       path);
     return 0;
 }
 
@@ -47,6 +48,7 @@ static int take_lock(struct outdir *o, struct err *err)
                      errno == EWOULDBLOCK ? "%s: another trainer is writing to this directory"
                                           : "%s: cannot be locked",
                      o->path);
+    o->locked = rc == 0;
     free(path);
     return rc;
 }
@@ -75,6 +77,8 @@ void outdir_close(struct outdir *o)
 {
     if (!o->path)
         return;
+    if (o->locked)
+        (void)file_remove_dir(o->staging, NULL); /* what a failed save left */
     if (o->lock >= 0)
         (void)close(o->lock);
     free(o->path);
@@ -109,7 +113,8 @@ int outdir_commit(struct outdir *o, struct err *err)
     }
     char *weights = file_path("%s/%s", o->path, files[N_FILES - 1]);
     if (!same)
-        (void)unlink(weights); /* until the new ones come, there is no model rather than a mixed one */
+        (void)unlink(
+            weights); /* until the new ones come, there is no model rather than a mixed one */
     free(weights);
     int rc = 0;
     for (int i = 0; rc == 0 && i < N_FILES; i++) {

@@ -133,7 +133,8 @@ static void print_confusion(const struct report *r, const char *const *names, in
     int cell = 5;
     for (int64_t most = r->n; most >= 10000; most /= 10)
         cell++;
-    (void)fprintf(out, "\nconfusion matrix (rows: label, columns: prediction, in the same order)\n");
+    (void)fprintf(out,
+                  "\nconfusion matrix (rows: label, columns: prediction, in the same order)\n");
     for (int32_t i = 0; i < r->classes; i++) {
         print_name(names[i], width, out);
         for (int32_t j = 0; j < r->classes; j++)

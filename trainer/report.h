@@ -1,9 +1,11 @@
-/* The figures of a classifier on labelled data, from a confusion matrix and a sum of losses. Integers and one double, added in
- * the order of the data, so that the same predictions always give the same digits.
+/* The figures of a classifier on labelled data, from a confusion matrix and a sum of losses.
+ * Integers and one double, added in the order of the data, so that the same predictions always give
+ * the same digits.
  *
- * precision = tp / (tp + fp), recall = tp / (tp + fn), f1 = 2 tp / (2 tp + fp + fn); a quotient 0 / 0 is 0, as in scikit-learn's
- * classification_report (zero_division=0). Macro averages run over the classes that occur as label or as prediction; weighted
- * averages are weighted by support. Accuracy is the trace over the total, loss the mean of -ln p(label). */
+ * precision = tp / (tp + fp), recall = tp / (tp + fn), f1 = 2 tp / (2 tp + fp + fn); a quotient 0 /
+ * 0 is 0, as in scikit-learn's classification_report (zero_division=0). Macro averages run over the
+ * classes that occur as label or as prediction; weighted averages are weighted by support. Accuracy
+ * is the trace over the total, loss the mean of -ln p(label). */
 #ifndef TRAINER_REPORT_H
 #define TRAINER_REPORT_H
 
@@ -36,9 +38,11 @@ struct scores report_class(const struct report *r, int32_t c);
 struct scores report_macro(const struct report *r);
 struct scores report_weighted(const struct report *r);
 
-/* The console form: loss, accuracy, the table of classes, averages, confusion matrix. names[classes] are UTF-8. */
+/* The console form: loss, accuracy, the table of classes, averages, confusion matrix.
+ * names[classes] are UTF-8. */
 void report_print(const struct report *r, const char *const *names, FILE *out);
-/* One JSON object with `titles`, `accuracy`, `loss`, `macro_f1`, `macro`, `weighted`, `classes` and `confusion`. */
+/* One JSON object with `titles`, `accuracy`, `loss`, `macro_f1`, `macro`, `weighted`, `classes` and
+ * `confusion`. */
 void report_json(const struct report *r, const char *const *names, struct buf *out);
 
 #endif

@@ -1,4 +1,5 @@
-/* A verb of the program: a row of main.c's table. Each verb stands in a file of its own and parses, helps and fails alike. */
+/* A verb of the program: a row of main.c's table. Each verb stands in a file of its own and parses,
+ * helps and fails alike. */
 #ifndef TRAINER_VERB_H
 #define TRAINER_VERB_H
 
@@ -10,10 +11,12 @@
 
 struct verb {
     const char *name, *help; /* one word; one line */
-    const char *words;       /* what stands beside the options on the command line ("stats"), for the usage line; "" for none */
+    const char *words; /* what stands beside the options on the command line ("stats"), for the
+                          usage line; "" for none */
     const struct opt *opts;
     size_t n_opts;
-    /* words[0..n) as given. Returns 0, -1 with *err, or a positive exit status of its own after saying why. */
+    /* words[0..n) as given. Returns 0, -1 with *err, or a positive exit status of its own after
+     * saying why. */
     int (*run)(const struct options *o, const char *const *words, int n, struct err *err);
 };
 
@@ -27,9 +30,10 @@ struct verb {
 
 extern const struct verb verb_fit, verb_evaluate, verb_data, verb_push, verb_models;
 
-/* Reads options (default < --config file < command line), answers --help and --print-config, runs the verb, prints
- * "rubric-trainer VERB: message" on stderr when it fails. argv begins after the verb's name. Returns the exit status.
- * The environment is not read: RUBRIC_MODEL and its like speak to the worker beside which a trainer may run. */
+/* Reads options (default < --config file < command line), answers --help and --print-config, runs
+ * the verb, prints "rubric-trainer VERB: message" on stderr when it fails. argv begins after the
+ * verb's name. Returns the exit status. The environment is not read: RUBRIC_MODEL and its like
+ * speak to the worker beside which a trainer may run. */
 int verb_main(const struct verb *v, int argc, char **argv);
 void verb_help(const struct verb *v, FILE *out);
 

@@ -7,9 +7,14 @@
 
 static const struct opt opts[] = {
     VERB_COMMON_OPTIONS,
-    {.name = "data", .type = OPT_STR,
+    {.name = "data",
+     .type = OPT_STR,
      .help = "directory with class.txt, train and perhaps dev and test (.txt, .tsv or .csv)"},
-    {.name = "skip-bad", .type = OPT_INT, .def = "0", .min = 0, .max = 1e9,
+    {.name = "skip-bad",
+     .type = OPT_INT,
+     .def = "0",
+     .min = 0,
+     .max = 1e9,
      .help = "leave out at most this many bad lines of each file"},
 };
 
@@ -30,7 +35,8 @@ static int run(const struct options *o, const char *const *words, int n, struct 
 }
 
 const struct verb verb_data = {.name = "data",
-                               .help = "look at labelled titles: classes, lengths, duplicates, overlap",
+                               .help =
+                                   "look at labelled titles: classes, lengths, duplicates, overlap",
                                .words = "stats",
                                .opts = opts,
                                .n_opts = sizeof opts / sizeof *opts,

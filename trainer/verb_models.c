@@ -11,7 +11,9 @@ static const struct opt opts[] = {
     {.name = "registry", .type = OPT_STR, .help = "dir:PATH"},
     {.name = "name", .type = OPT_STR, .help = "name of the model in the registry"},
     {.name = "version", .type = OPT_STR, .help = "show, promote, verify: a version or an alias"},
-    {.name = "alias", .type = OPT_STR, .def = "production",
+    {.name = "alias",
+     .type = OPT_STR,
+     .def = "production",
      .help = "promote: the alias to point to the version"},
 };
 
@@ -33,9 +35,10 @@ static void print_info(const struct model_info *info)
 {
     (void)printf("family      %s\nname        %s\nversion     %s\nsha256      %s\n", info->family,
                  info->name, info->version, info->sha256);
-    (void)printf("parameters  %lld\nweights     %.1f MB\nmax tokens  %d\nprecision   %s\nlabels     ",
-                 (long long)info->parameters, (double)info->weights_bytes / 1e6,
-                 (int)info->max_tokens, precision_name(info->precision));
+    (void)printf(
+        "parameters  %lld\nweights     %.1f MB\nmax tokens  %d\nprecision   %s\nlabels     ",
+        (long long)info->parameters, (double)info->weights_bytes / 1e6, (int)info->max_tokens,
+        precision_name(info->precision));
     for (int32_t i = 0; i < info->n_labels; i++)
         (void)printf(" %s", info->labels[i]);
     (void)putchar('\n');

@@ -278,6 +278,34 @@ void kafka_in_close(struct kafka_in *in)
     free(in);
 }
 
+/* Assigns the same partitions again, each at its offset in parts. One path for every start:
+ * prefetched records that no longer fit are dropped by it, and a partition that stopped on an error
+ * fetches again (seeking would be refused there). */
+static rd_kafka_resp_err_t assign_again(struct kafka_in *in,
+                                        const rd_kafka_topic_partition_list_t *parts)
+{
+    if (in->held)
+        rd_kafka_message_destroy(in->held);
+    in->held = NULL;
+    rd_kafka_resp_err_t e = rd_kafka_assign(in->rk, parts);
+    forward_queues(in, parts);
+    return e;
+}
+
+static rd_kafka_topic_partition_list_t *assigned_partitions(const struct kafka_in *in)
+{
+    rd_kafka_topic_partition_list_t *parts = rd_kafka_topic_partition_list_new(16);
+    for (size_t i = 0; i < in->n_sources; i++) {
+        struct source *s = in->sources[i];
+        if (!s->assigned)
+            continue;
+        int64_t at = atomic_load(&s->position);
+        rd_kafka_topic_partition_list_add(parts, s->topic, s->partition)->offset =
+            at >= 0 ? at : s->start;
+    }
+    return parts;
+}
+
 /* The next record of a partition is gone from the broker (retention, deletion): say so and go on
  * with what is there. */
 static void out_of_range(struct kafka_in *in, const rd_kafka_message_t *m)
@@ -289,9 +317,14 @@ static void out_of_range(struct kafka_in *in, const rd_kafka_message_t *m)
               in->from == RD_KAFKA_OFFSET_BEGINNING ? "beginning" : "end");
     if (!m->rkt)
         return;
-    rd_kafka_resp_err_t e = rd_kafka_seek(m->rkt, m->partition, in->from, 0);
+    struct source *s = source_of(in, topic, m->partition);
+    s->start = in->from;
+    atomic_store(&s->position, -1);
+    rd_kafka_topic_partition_list_t *parts = assigned_partitions(in);
+    rd_kafka_resp_err_t e = assign_again(in, parts);
+    rd_kafka_topic_partition_list_destroy(parts);
     if (e)
-        log_error("seek-failed", "%s [%d]: %s", topic, m->partition, rd_kafka_err2str(e));
+        log_error("assign-failed", "%s", rd_kafka_err2str(e));
 }
 
 /* A message without a record: an event. */
@@ -363,33 +396,21 @@ bool kafka_in_poll(struct kafka_in *in, bool want, int timeout_ms, struct record
 
 int kafka_in_rewind(struct kafka_in *in, struct err *err)
 {
-    rd_kafka_topic_partition_list_t *parts = rd_kafka_topic_partition_list_new(16);
-    for (size_t i = 0; i < in->n_sources; i++)
-        if (in->sources[i]->assigned)
-            (void)rd_kafka_topic_partition_list_add(parts, in->sources[i]->topic,
-                                                    in->sources[i]->partition);
-    int rc = 0;
-    if (parts->cnt > 0 && (rc = fetch_committed(in, parts, 2, err)) == 0) {
-        for (int i = 0; i < parts->cnt; i++) {
-            rd_kafka_topic_partition_t *p = &parts->elems[i];
-            struct source *s = source_of(in, p->topic, p->partition);
-            p->offset = starting_point(in, s, p->offset, true);
-            s->at_end = false;
-            atomic_store(&s->position, p->offset >= 0 ? p->offset : -1);
-        }
-        /* Assigning again, rather than seeking: one path for every start, and stale prefetched
-         * records are dropped by it. */
-        rd_kafka_resp_err_t e = rd_kafka_assign(in->rk, parts);
-        if (e) {
-            rc = err_set(err, ERR_UNAVAILABLE, "assign: %s", rd_kafka_err2str(e));
-            err->retriable = true;
-        }
-        forward_queues(in, parts);
+    rd_kafka_topic_partition_list_t *parts = assigned_partitions(in);
+    int rc = parts->cnt > 0 ? fetch_committed(in, parts, 2, err) : 0;
+    for (int i = 0; i < parts->cnt && rc == 0; i++) {
+        rd_kafka_topic_partition_t *p = &parts->elems[i];
+        struct source *s = source_of(in, p->topic, p->partition);
+        p->offset = starting_point(in, s, p->offset, true);
+        s->at_end = false;
+        atomic_store(&s->position, p->offset >= 0 ? p->offset : -1);
+    }
+    rd_kafka_resp_err_t e = rc == 0 && parts->cnt > 0 ? assign_again(in, parts) : 0;
+    if (e) {
+        rc = err_set(err, ERR_UNAVAILABLE, "assign: %s", rd_kafka_err2str(e));
+        err->retriable = true;
     }
     rd_kafka_topic_partition_list_destroy(parts);
-    if (in->held)
-        rd_kafka_message_destroy(in->held);
-    in->held = NULL;
     if (rc == 0)
         metric_add(M_REWINDS, 1);
     return rc;

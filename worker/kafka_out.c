@@ -34,6 +34,7 @@ struct kafka_out {
      * its calls) */
     rd_kafka_resp_err_t failed;
     bool too_large;
+    long assumed_limit; /* of topics whose limit brokers do not tell */
 };
 
 static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
@@ -109,14 +110,21 @@ static void drop_producer(struct kafka_out *out)
     out->rk = NULL;
 }
 
+/* Limits of the topics. Where brokers do not tell, a refused size halves what is assumed, so that
+ * going round again ends. */
 static void ask_limits(struct kafka_out *out)
 {
     long *limits = xcalloc((size_t)out->n_topics, sizeof *limits);
     struct err err;
+    if (out->too_large && out->assumed_limit > 2000)
+        out->assumed_limit /= 2;
     for (int i = 0; i < out->n_topics; i++)
-        limits[i] = DEFAULT_LIMIT;
-    if (topic_limits(kafka_in_client(out->in), out->names, out->n_topics, limits, &err) != 0)
-        log_info("topic-limits-unknown", "%s; taking %d bytes", err.msg, DEFAULT_LIMIT);
+        limits[i] = out->assumed_limit;
+    rd_kafka_t *rk = kafka_in_client(out->in);
+    if (topic_limits(rk, out->names, out->n_topics, limits, &err) != 0)
+        log_info("topic-limits-unknown", "%s; taking %ld bytes", err.msg, out->assumed_limit);
+    else
+        out->assumed_limit = DEFAULT_LIMIT;
     for (int i = 0; i < out->n_topics; i++)
         out->topics[i].limit = limits[i];
     free(limits);
@@ -196,6 +204,7 @@ int kafka_out_open(const struct config *cfg, struct kafka_in *in, char *const *t
         cfg->transactional_id ? xstrdup(cfg->transactional_id) : own_transactional_id();
     out->keep_going = keep_going;
     out->arg = arg;
+    out->assumed_limit = DEFAULT_LIMIT;
     int wait_ms = 100;
     while (make_producer(out, err) != 0) {
         if (!err->retriable || !keep_going(arg)) {
@@ -355,9 +364,7 @@ static enum kafka_outcome commit_transaction(struct kafka_out *out,
     RETRYING(rd_kafka_commit_transaction(out->rk, -1))
     if (e) {
         enum kafka_outcome o = judge(e, "commit transaction", err);
-        /* Limits have changed under us: a new producer learns them, or the same batch would fail
-         * for ever. */
-        return out->too_large ? KAFKA_FATAL : o;
+        return o;
     }
     return KAFKA_OK;
 }
@@ -402,18 +409,20 @@ enum kafka_outcome kafka_out_abort(struct kafka_out *out, struct err *err)
     if (!out->cfg->exactly_once) {
         (void)rd_kafka_purge(out->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
         (void)rd_kafka_flush(out->rk, 1000);
-        return KAFKA_OK;
     }
-    for (;;) {
+    while (out->cfg->exactly_once) {
         rd_kafka_error_t *e = rd_kafka_abort_transaction(out->rk, -1);
         if (!e)
-            return KAFKA_OK;
+            break;
         if (!rd_kafka_error_is_retriable(e) || !out->keep_going(out->arg))
             return judge(e, "abort transaction", err);
         log_warn("abort-waits", "%s", rd_kafka_error_string(e));
         rd_kafka_error_destroy(e);
         (void)poll(NULL, 0, 200);
     }
+    /* A topic's limit has changed under us: a new producer learns it, or the same batch would fail
+     * for ever. */
+    return out->too_large ? KAFKA_FATAL : KAFKA_OK;
 }
 
 void kafka_out_serve(struct kafka_out *out)

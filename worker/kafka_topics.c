@@ -109,14 +109,20 @@ static int read_limits(rd_kafka_event_t *event, char *const *topics, int n, long
 int topic_limits(rd_kafka_t *rk, char *const *topics, int n, long *limits, struct err *err)
 {
     rd_kafka_ConfigResource_t **res = xcalloc((size_t)n, sizeof *res);
-    for (int i = 0; i < n; i++)
-        res[i] = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topics[i]);
+    size_t n_res = 0;
+    for (int i = 0; i < n; i++) { /* a name asked for twice makes the answer unreadable */
+        int first = 0;
+        while (strcmp(topics[first], topics[i]) != 0)
+            first++;
+        if (first == i)
+            res[n_res++] = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topics[i]);
+    }
     rd_kafka_AdminOptions_t *options =
         rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
     rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
     char why[256];
     (void)rd_kafka_AdminOptions_set_request_timeout(options, 5000, why, sizeof why);
-    rd_kafka_DescribeConfigs(rk, res, (size_t)n, options, queue);
+    rd_kafka_DescribeConfigs(rk, res, n_res, options, queue);
     rd_kafka_event_t *event = rd_kafka_queue_poll(queue, 7000);
     int rc = event ? read_limits(event, topics, n, limits, err)
                    : err_set(err, ERR_UNAVAILABLE, "topic limits: no answer");
@@ -124,7 +130,7 @@ int topic_limits(rd_kafka_t *rk, char *const *topics, int n, long *limits, struc
         rd_kafka_event_destroy(event);
     rd_kafka_queue_destroy(queue);
     rd_kafka_AdminOptions_destroy(options);
-    rd_kafka_ConfigResource_destroy_array(res, (size_t)n);
+    rd_kafka_ConfigResource_destroy_array(res, n_res);
     free(res);
     return rc;
 }

@@ -145,5 +145,15 @@ void work_add(struct work *w, const struct record *r, struct codec *codec, const
 
 const char *work_note(const struct work *w, const struct item *it)
 {
-    return it->reason == REASON_MALFORMED ? w->notes.data + it->title : "";
+    static const char *const notes[REASON_COUNT] = {
+        [REASON_NULL_VALUE] = "the record has no value: a tombstone has no title",
+        [REASON_EMPTY_BATCH] = "the batch holds no headline",
+        [REASON_INVALID_UTF8] = "the title is not valid UTF-8",
+        [REASON_NUL_IN_TITLE] = "the title holds a NUL character",
+        [REASON_EMPTY_TITLE] = "the headline has no title, or only white space",
+        [REASON_TITLE_TOO_LONG] = "the title is longer than max-title-bytes",
+    };
+    if (it->reason == REASON_MALFORMED)
+        return w->notes.data + it->title;
+    return notes[it->reason] ? notes[it->reason] : "";
 }

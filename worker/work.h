@@ -91,7 +91,7 @@ struct classifier *classifier_open(const struct model *m, const struct config *c
 void classifier_close(struct classifier *c); /* NULL allowed */
 void classifier_run(struct classifier *c, struct work *w);
 
-/* The message for a malformed record's dlq.error; "" when there is none. */
+/* What dlq.error says of an item with a reason. */
 const char *work_note(const struct work *w, const struct item *it);
 
 #endif

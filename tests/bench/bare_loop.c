@@ -2,7 +2,7 @@
  * another, exactly once, with librdkafka and nothing else: what any program on this library could
  * reach that does no work on the records. One thread, one transaction after the other:
  *
- *   poll N records -> produce N, value size and headers as rubric-worker's -> send offsets -> commit
+ *   poll N records -> produce N (sized like rubric-worker's) -> send offsets -> commit
  *
  * Nothing a careful author would use is left out: records are taken from the consumer's queue in
  * batches, the library fetches ahead and sends while the loop fills the next records, values and

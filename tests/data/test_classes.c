@@ -50,10 +50,10 @@ static void bad_files(void **state)
 static void accepted_forms(void **state)
 {
     (void)state;
-    static const char *const forms[] = {"finance\n\xe4\xbd\x93\xe8\x82\xb2 a\n7\n",
-                                        "finance\n\xe4\xbd\x93\xe8\x82\xb2 a\n7",
-                                        "\xef\xbb\xbf"
-                                        "finance \r\n\xe4\xbd\x93\xe8\x82\xb2 a\t\r\n7\r\n\r\n\n"};
+    static const char *const forms[] = {
+        "finance\n\xe4\xbd\x93\xe8\x82\xb2 a\n7\n", "finance\n\xe4\xbd\x93\xe8\x82\xb2 a\n7",
+        ("\xef\xbb\xbf"
+         "finance \r\n\xe4\xbd\x93\xe8\x82\xb2 a\t\r\n7\r\n\r\n\n")};
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
         struct err e;
         struct classes c;

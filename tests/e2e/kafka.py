@@ -262,6 +262,9 @@ class Kafka:
         body = (struct.pack(">h", len(of)) + of + struct.pack(">ih", 1, len(name)) + name
                 + struct.pack(">i", len(asked)) + b"".join(struct.pack(">i", p) for p in asked))
         answer = self._request(9, 2, body)
+        [error] = struct.unpack(">h", answer[-2:])
+        if error:
+            raise ConnectionError(f"OffsetFetch of {group}: error {error}")
         at, out = 4 + 2 + len(name) + 4, {}
         for _ in asked:
             p, offset, note = struct.unpack_from(">iqh", answer, at)
@@ -272,9 +275,6 @@ class Kafka:
                 raise ConnectionError(f"OffsetFetch of {group}: error {error}")
             if offset >= 0:
                 out[p] = offset
-        [error] = struct.unpack_from(">h", answer, at)
-        if error:
-            raise ConnectionError(f"OffsetFetch of {group}: error {error}")
         return out
 
     def wait_open(self, topic, seconds=20, beyond=0):

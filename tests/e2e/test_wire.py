@@ -15,7 +15,7 @@ TRACE = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 def same(what, got, wanted):
     if got != wanted:
-        raise Failure(f"{what}: {got!r} instead of {wanted!r}")
+        raise Failure(f"{what}: {repr(got)[:200]} instead of {repr(wanted)[:200]}")
 
 
 def run(env, records, partitions=3, **options):

@@ -72,7 +72,7 @@ packed("train", train, out)
 packed("dev", dev, out)
 out["ngrams"] = np.array([key(names[i]) for i in order], np.int64)
 out["idf"] = vectorizer.idf_[order].astype(np.float32)
-out["weight"] = model.coef_[:, order].astype(np.float32)
+out["weight"] = np.ascontiguousarray(model.coef_[:, order], np.float32)  # save_file takes bytes as they lie
 out["bias"] = model.intercept_.astype(np.float32)
 out["features.start"] = np.array(count, np.int32)
 out["features.index"] = np.array(index, np.int32)

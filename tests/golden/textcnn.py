@@ -61,7 +61,7 @@ logits = np.stack([np.asarray(logits_of(double, t)) for t in titles])
 print("spread of logits over titles:", logits.std(axis=0))
 
 out = dict(weights)
-out.update({"grad." + k: np.asarray(v, np.float32) for k, v in grads.items()})
+out.update({"grad." + k: np.ascontiguousarray(v, np.float32) for k, v in grads.items()})
 out["ids"] = np.array(sum(titles, []), np.int32)
 out["start"] = np.cumsum([0] + lengths).astype(np.int32)
 out["labels"] = np.array(labels, np.int32)

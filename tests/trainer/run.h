@@ -1,4 +1,5 @@
-/* Runs a verb in a child process, as the program would, with its output in files. For the tests of this folder. */
+/* Runs a verb in a child process, as the program would, with its output in files. For the tests of
+ * this folder. */
 #ifndef TESTS_TRAINER_RUN_H
 #define TESTS_TRAINER_RUN_H
 
@@ -23,8 +24,9 @@
 
 #define TINY "tests/data/tiny"
 
-static char run_dir[128];  /* a fresh directory for one test */
-static long run_file_max;  /* bytes a file may have in the child; 0: any. Stands in for a full disk */
+static char run_dir[128]; /* a fresh directory for one test */
+static long
+    run_file_max; /* bytes a file may have in the child; 0: any. Stands in for a full disk */
 
 static inline int run_setup(void **state)
 {
@@ -60,9 +62,9 @@ static inline pid_t run_start(const struct verb *verb, const char *const *args)
     int argc = 0;
     for (; args[argc]; argc++) {
         const char *mark = strchr(args[argc], '%');
-        argv[argc] = mark ? file_path("%.*s%s%s", (int)(mark - args[argc]), args[argc], run_dir,
-                                      mark + 1)
-                          : xstrdup(args[argc]);
+        argv[argc] =
+            mark ? file_path("%.*s%s%s", (int)(mark - args[argc]), args[argc], run_dir, mark + 1)
+                 : xstrdup(args[argc]);
     }
     char *out = file_path("%s/stdout", run_dir), *err = file_path("%s/stderr", run_dir);
     if (!freopen(out, "w", stdout) || !freopen(err, "w", stderr))

@@ -1,4 +1,5 @@
-/* `fit`: it learns; the same seed gives the same bytes whatever the threads and interruptions; it refuses without harm. */
+/* `fit`: it learns; the same seed gives the same bytes whatever the threads and interruptions; it
+ * refuses without harm. */
 #include "tests/trainer/run.h"
 
 #include <errno.h>
@@ -7,7 +8,8 @@
 
 #include "base/json.h"
 
-/* Some 14 iterations of a small batch; enough to see everything happen and short enough for sanitizers. */
+/* Some 14 iterations of a small batch; enough to see everything happen and short enough for
+ * sanitizers. */
 #define SHORT                                                                                      \
     "--arch", "textcnn", "--data", TINY, "--batch", "32", "--epochs", "2", "--eval-every", "4",    \
         "--patience", "0"
@@ -86,8 +88,8 @@ static void same_seed_same_log(void **state)
     run_expect_same("1/model.safetensors", "3/model.safetensors");
 
     size_t len;
-    assert_int_equal(
-        run_verb(verb_fit, SHORT, "--out", "%/4", "--log", "%/log4", "--seed", "2"), 0);
+    assert_int_equal(run_verb(verb_fit, SHORT, "--out", "%/4", "--log", "%/log4", "--seed", "2"),
+                     0);
     char *one = run_read("log1", NULL), *four = run_read("log4", &len);
     assert_string_not_equal(one, four);
     free(one);
@@ -142,7 +144,8 @@ static void terminate_and_resume(void **state)
         wait_for("b/trainer.safetensors");
         (void)kill(pid, signals[i]);
         int status = run_wait(pid);
-        /* The second may come before the handler is set: then it ends the process at once, which resumes as well. */
+        /* The second may come before the handler is set: then it ends the process at once, which
+         * resumes as well. */
         if (i == 0 || status < 1000) {
             assert_int_equal(status, 128 + signals[i]);
             run_expect_text("stdout", "the same command with --resume goes on");
@@ -158,7 +161,8 @@ static void terminate_and_resume(void **state)
     run_expect_same("a/model.safetensors", "b/model.safetensors");
 }
 
-/* Weights that are no numbers any more: training says where, and what to try. */
+/* Weights that are no numbers any more: training says so, what to try, and writes nothing of them.
+ */
 static void not_a_number(void **state)
 {
     (void)state;
@@ -175,9 +179,13 @@ static void not_a_number(void **state)
     path = file_path("%s/b/trainer.safetensors", run_dir);
     assert_int_equal(file_replace(path, data, len, NULL), 0);
     free(path);
+    path = file_path("%s/bad", run_dir);
+    assert_int_equal(file_replace(path, data, len, NULL), 0);
+    free(path);
     free(data);
     assert_int_equal(run_list(&verb_fit, args), 70);
-    run_expect_text("stderr", "the training loss is");
+    run_expect_same("b/trainer.safetensors", "bad");
+    run_expect_text("stderr", "not a number");
     run_expect_text("stderr", "try a smaller --lr");
 }
 

@@ -1,4 +1,5 @@
-/* report.h: hand cases, and the figures of scikit-learn for a fixed pseudo-random case (tests/golden/report_oracle.py). */
+/* report.h: hand cases, and the figures of scikit-learn for a fixed pseudo-random case
+ * (tests/golden/report_oracle.py). */
 #include "trainer/report.h"
 
 #include <math.h>
@@ -93,7 +94,8 @@ static void empty_is_all_zero(void **state)
     report_done(&r);
 }
 
-/* A class that neither occurs nor is predicted does not pull the macro average down, as in scikit-learn. */
+/* A class that neither occurs nor is predicted does not pull the macro average down, as in
+ * scikit-learn. */
 static void absent_class(void **state)
 {
     (void)state;
@@ -105,7 +107,8 @@ static void absent_class(void **state)
     report_done(&r);
 }
 
-/* Printed by tests/golden/report_oracle.py with scikit-learn. The sequence is x -> 1103515245 x + 12345 mod 2^31. */
+/* Printed by tests/golden/report_oracle.py with scikit-learn. The sequence is x -> 1103515245 x +
+ * 12345 mod 2^31. */
 static void scikit_learn(void **state)
 {
     (void)state;
@@ -149,10 +152,11 @@ static void json_form(void **state)
     near(json_real_value(json_object_get(doc, "accuracy")), 0.5);
     near(json_number_value(json_object_get(doc, "macro_f1")), 1.0 / 3);
     assert_true(json_is_number(json_object_get(doc, "loss")));
-    json_t *classes = json_object_get(doc, "classes"), *confusion = json_object_get(doc, "confusion");
+    json_t *classes = json_object_get(doc, "classes"),
+           *confusion = json_object_get(doc, "confusion");
     assert_int_equal(json_array_size(classes), 3);
-    assert_string_equal(
-        json_string_value(json_object_get(json_array_get(classes, 0), "label")), "a\"b");
+    assert_string_equal(json_string_value(json_object_get(json_array_get(classes, 0), "label")),
+                        "a\"b");
     assert_int_equal(json_integer_value(json_array_get(json_array_get(confusion, 1), 2)), 1);
     json_decref(doc);
     buf_done(&out);
