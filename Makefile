@@ -12,6 +12,7 @@ PACKAGES_BUILD = gcc libc6-dev cmake ninja-build pkg-config librdkafka-dev libpr
 PACKAGES_TEST = python3 python3-confluent-kafka python3-protobuf kcat prometheus default-jre-headless maven
 PACKAGES_LINT = python3 clang clang-format
 PACKAGES_FUZZ = clang llvm
+PACKAGES_PARITY = python3-venv
 
 # Installs what is missing of $(1), or says in one line what to install.
 define need
@@ -39,7 +40,7 @@ deps-lint: deps-build
 	$(call need,$(PACKAGES_LINT))
 deps-fuzz: deps-build
 	$(call need,$(PACKAGES_FUZZ))
-	@tests/fuzz/runtime || true
+	$(call need,libclang-rt-$$(clang -dumpversion | cut -d. -f1)-dev)
 
 build: deps-build
 	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release >$(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
@@ -70,7 +71,8 @@ docs: build
 
 # In-process rates, end to end on the real broker, and a bare transactional loop beside it.
 bench: build deps-test models
-	@env -u OPENBLAS_CORETYPE tests/bench/run --build $(BUILD) --linear $(BUILD)/models/linear --textcnn $(BUILD)/models/textcnn $(BENCH)
+	@env -u OPENBLAS_CORETYPE tests/bench/run --worker $(BUILD)/bin/rubric-worker --bare-loop $(BUILD)/bin/bare_loop \
+	  --kafka $(BUILD)/kafka --linear $(BUILD)/models/linear --textcnn $(BUILD)/models/textcnn $(BENCH)
 
 # Exactly-once under SIGKILL and SIGTERM: 100,000 headlines, five seeds, and the same at least once.
 chaos: build deps-test
@@ -104,6 +106,7 @@ fuzz: deps-fuzz
 
 # Golden files made again from the programs they came from, in throw-away environments.
 parity: build
+	$(call need,$(PACKAGES_PARITY))
 	@tests/golden/run $(BUILD)
 
 clean:

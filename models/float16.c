@@ -18,9 +18,11 @@ uint16_t bf16_from_f32(float x)
 {
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
-    if ((bits & 0x7FFFFFFFu) > 0x7F800000u) /* a NaN stays one, even when its upper payload is empty */
+    /* A NaN stays one, even when the upper half of its payload is empty. */
+    if ((bits & 0x7FFFFFFFu) > 0x7F800000u)
         return (uint16_t)(bits >> 16 | 0x40u);
-    bits += 0x7FFFu + (bits >> 16 & 1u); /* ties go to the even one; past the largest comes infinity */
+    /* Ties go to the even one; past the largest comes infinity. */
+    bits += 0x7FFFu + (bits >> 16 & 1u);
     return (uint16_t)(bits >> 16);
 }
 

@@ -82,16 +82,16 @@ int manifest_list(const char *dir, struct file_list *list, struct err *err)
         }
         if (rc == 0 && !manifest_word(name, MANIFEST_FILE_NAME))
             rc = err_set(err, ERR_FORMAT,
-                         "%s/%s: the name of a file must be 1 to %d of A-Z a-z 0-9 . _ -", dir, name,
-                         MANIFEST_FILE_NAME);
+                         "%s/%s: the name of a file must be 1 to %d of A-Z a-z 0-9 . _ -", dir,
+                         name, MANIFEST_FILE_NAME);
         for (size_t k = 0; k < N_REQUIRED; k++)
             found += strcmp(name, required[k]) == 0;
         list->names[kept++] = name;
     }
     list->n = kept;
     if (rc == 0 && found != N_REQUIRED)
-        rc = err_set(err, ERR_FORMAT, "%s: no model directory: it needs %s and %s", dir, required[0],
-                     required[1]);
+        rc = err_set(err, ERR_FORMAT, "%s: no model directory: it needs %s and %s", dir,
+                     required[0], required[1]);
     if (rc == 0 && kept > MANIFEST_MAX_FILES)
         rc = err_set(err, ERR_FORMAT, "%s: %zu files, at most %d", dir, kept, MANIFEST_MAX_FILES);
     if (rc != 0)

@@ -86,8 +86,7 @@ int registry_set_alias(struct registry *r, const char *name, const char *alias, 
 int registry_resolve(struct registry *r, const char *name, const char *what,
                      char version[REGISTRY_VERSION], struct err *err)
 {
-    if (need_word(r, "model", name, err) != 0 ||
-        need_word(r, "alias or version", what, err) != 0)
+    if (need_word(r, "model", name, err) != 0 || need_word(r, "alias or version", what, err) != 0)
         return -1;
     return r->backend->resolve(r->store, name, what, version, err);
 }

@@ -4,11 +4,14 @@
  *
  * dir:PATH layout:  PATH/NAME/versions/VERSION/{manifest.json, config.json, model.safetensors, …}
  *                   PATH/NAME/aliases/ALIAS          one line: VERSION, replaced atomically
- * manifest.json: {"format":1,"name":…,"version":…,"created":"RFC
- * 3339","files":[{"name","bytes","sha256"},…]} sorted by name. VERSION = first 16 hex digits of the
- * sha256 over the lines "sha256  name\n" of the files (manifest not among them), so the same files
- * are the same version whoever pushes them. Names and aliases: [A-Za-z0-9._-]{1,64}, not starting
- * with '.'. */
+ *
+ * manifest.json: {"format": 1, "name": …, "version": …, "created": RFC 3339,
+ *                 "files": [{"name", "bytes", "sha256"}, …]}, sorted by name
+ *
+ * VERSION = first 16 hex digits of the sha256 over the lines "sha256  name\n" of the files
+ * (manifest not among them), so the same files are the same version whoever pushes them. Names and
+ * aliases: [A-Za-z0-9._-]{1,64}, not starting with '.'; an alias does not look like a version.
+ * Names of files: the same, up to 128. Every message names the path or key that it is about. */
 #ifndef MODELS_REGISTRY_H
 #define MODELS_REGISTRY_H
 

@@ -1,7 +1,8 @@
-/* Private to the registry: what a store of versions must do. models/registry.c has checked every argument (names and aliases
- * are words, versions 16 hex digits), picks the backend by the URL's scheme and hands calls through; so a backend is one file with
- * one of these tables, and a row in registry.c. Semantics and errors are those of models/registry.h; messages name the place
- * (path, key) they are about. */
+/* Private to the registry: what a store of versions must do. models/registry.c has checked every
+ * argument (names and aliases are words, versions 16 hex digits), picks the backend by the URL's
+ * scheme and hands calls through; so a backend is one file with one of these tables, and a row in
+ * registry.c. Semantics and errors are those of models/registry.h; messages name the place (path,
+ * key) they are about. */
 #ifndef MODELS_REGISTRY_BACKEND_H
 #define MODELS_REGISTRY_BACKEND_H
 
@@ -20,8 +21,8 @@ struct registry_backend {
                 struct err *err);
     int (*set_alias)(void *store, const char *name, const char *alias, const char *version,
                      struct err *err);
-    int (*resolve)(void *store, const char *name, const char *what,
-                   char version[REGISTRY_VERSION], struct err *err);
+    int (*resolve)(void *store, const char *name, const char *what, char version[REGISTRY_VERSION],
+                   struct err *err);
     int (*fetch)(void *store, const char *name, const char *version, char **dir, struct err *err);
     int (*list)(void *store, const char *name, char ***versions, size_t *n, struct err *err);
 };

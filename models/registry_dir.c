@@ -1,6 +1,7 @@
-/* The registry in a directory: a local disk, or a volume that several hosts mount. Nothing is locked: a version is put together in
- * a hidden directory beside and appears by one rename, which the file system lets one pusher win; the others find the same files
- * there. Nothing is ever changed in place, so a reader needs no lock either. */
+/* The registry in a directory: a local disk, or a volume that several hosts mount. Nothing is
+ * locked: a version is put together in a hidden directory beside and appears by one rename, which
+ * the file system lets one pusher win; the others find the same files there. Nothing is ever
+ * changed in place, so a reader needs no lock either. */
 #include "models/registry_backend.h"
 
 #include <errno.h>
@@ -94,8 +95,9 @@ static int pump(int in, const char *from, int out, const char *to, struct err *e
     return rc;
 }
 
-/* Copies a plain file, a symbolic link to one included (a checkpoint's cache is made of those). Read, not mapped: a file that is cut
- * off meanwhile must not kill the process. *st says what was copied. */
+/* Copies a plain file, a symbolic link to one included (a checkpoint's cache is made of those).
+ * Read, not mapped: a file that is cut off meanwhile must not kill the process. *st says what was
+ * copied. */
 static int copy_file(const char *from, const char *to, struct stat *st, struct err *err)
 {
     int in = open(from, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hold us */
@@ -124,7 +126,8 @@ static bool same_file(const struct stat *a, const struct stat *b)
            a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
 }
 
-/* Copies all files of dir, then looks whether all of them are still what they were: what is kept was one state of dir. */
+/* Copies all files of dir, then looks whether all of them are still what they were: what is kept
+ * was one state of dir. */
 static int copy_files(const char *dir, const char *to, struct err *err)
 {
     struct file_list list;
@@ -187,8 +190,8 @@ static int publish(const char *versions, const char *tmp, const struct manifest 
     return rc;
 }
 
-static int dir_push(void *store, const char *name, const char *dir,
-                    char version[REGISTRY_VERSION], struct err *err)
+static int dir_push(void *store, const char *name, const char *dir, char version[REGISTRY_VERSION],
+                    struct err *err)
 {
     const struct store *s = store;
     char *model = file_path("%s/%s", s->root, name), *versions = file_path("%s/versions", model);

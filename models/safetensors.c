@@ -9,18 +9,18 @@
 #include "base/json.h"
 
 /* The file is little-endian and is used as it lies in memory. */
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "a big-endian machine would have to swap bytes");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "big-endian machines must swap bytes");
 
 enum {
     LENGTH_BYTES = 8,
-    MAX_HEADER = 100 * 1000 * 1000,   /* the reference implementation's bound */
-    MAX_HEADER_COST = 512 * 1024 * 1024 /* some 300,000 tensors; see json_cost */
+    MAX_HEADER = 100 * 1000 * 1000, /* the reference implementation's bound */
+    MAX_HEADER_COST = 1 << 29,      /* bytes by json_cost: some 300,000 tensors */
 };
 
 struct safetensors {
     char *name;
     struct file_map map; /* empty when the bytes are the caller's */
-    json_t *header;      /* owns all names and metadata; only read after opening, so threads may share it */
+    json_t *header; /* owns names and metadata; only read after opening, so threads may share it */
     const json_t *meta;
     struct tensor *tensors;
     size_t n;
@@ -49,10 +49,11 @@ size_t dtype_size(enum dtype t)
 #define SHAPE_TEXT (TENSOR_MAX_DIMS * 22 + 3)
 static const char *shape_text(int n_dims, const int64_t *dims, char text[SHAPE_TEXT])
 {
-    int n = snprintf(text, SHAPE_TEXT, "[");
+    char *p = text, *end = text + SHAPE_TEXT;
+    p += snprintf(p, (size_t)(end - p), "[");
     for (int i = 0; i < n_dims && i < TENSOR_MAX_DIMS; i++)
-        n += snprintf(text + n, SHAPE_TEXT - (size_t)n, "%s%lld", i ? ", " : "", (long long)dims[i]);
-    (void)snprintf(text + n, SHAPE_TEXT - (size_t)n, "]");
+        p += snprintf(p, (size_t)(end - p), "%s%lld", i ? ", " : "", (long long)dims[i]);
+    (void)snprintf(p, (size_t)(end - p), "]");
     return text;
 }
 
@@ -89,13 +90,12 @@ static int read_shape(const json_t *entry, struct tensor *t, struct err *err)
     }
     char text[SHAPE_TEXT];
     if (overflow)
-        return err_set(err, ERR_FORMAT, "shape %s overflows",
-                       shape_text(t->n_dims, t->dims, text));
+        return err_set(err, ERR_FORMAT, "shape %s overflows", shape_text(t->n_dims, t->dims, text));
     return 0;
 }
 
-static int read_offsets(const json_t *entry, struct tensor *t, const unsigned char *data, size_t len,
-                        struct err *err)
+static int read_offsets(const json_t *entry, struct tensor *t, const unsigned char *data,
+                        size_t len, struct err *err)
 {
     const json_t *offsets = json_object_get(entry, "data_offsets");
     const json_t *from = json_array_get(offsets, 0), *to = json_array_get(offsets, 1);
@@ -132,15 +132,14 @@ static int read_tensor(const char *name, const json_t *entry, struct tensor *t,
     return rc == 0 ? 0 : err_prefix(err, "tensor \"%.300s\"", name);
 }
 
-static int read_meta(struct safetensors *st, const json_t *meta, struct err *err)
+static int read_meta(struct safetensors *st, json_t *meta, struct err *err)
 {
-    const char *key;
-    json_t *value;
     if (!json_is_object(meta))
         return err_set(err, ERR_FORMAT, "__metadata__ is not an object");
-    json_object_foreach((json_t *)(size_t)meta, key, value)
-        if (!json_is_string(value))
-            return err_set(err, ERR_FORMAT, "__metadata__: \"%.300s\" is not a string", key);
+    for (void *at = json_object_iter(meta); at; at = json_object_iter_next(meta, at))
+        if (!json_is_string(json_object_iter_value(at)))
+            return err_set(err, ERR_FORMAT, "__metadata__: \"%.300s\" is not a string",
+                           json_object_iter_key(at));
     st->meta = meta;
     return 0;
 }
@@ -167,7 +166,8 @@ static int check_cover(const struct safetensors *st, const unsigned char *data, 
         size_t begin = (size_t)((const unsigned char *)t->data - data);
         if (begin != at)
             return err_set(err, ERR_FORMAT,
-                           "tensor \"%.300s\": data begins at %zu, but the data before it ends at %zu: %s",
+                           "tensor \"%.300s\": data begins at %zu, but the data before it ends at "
+                           "%zu: %s",
                            t->name, begin, at, begin > at ? "a gap" : "an overlap");
         at += t->bytes;
     }
@@ -179,10 +179,10 @@ static int check_cover(const struct safetensors *st, const unsigned char *data, 
 static int read_entries(struct safetensors *st, const unsigned char *data, size_t len,
                         struct err *err)
 {
-    const char *key;
-    json_t *entry;
     st->tensors = xcalloc(json_object_size(st->header), sizeof *st->tensors);
-    json_object_foreach(st->header, key, entry) {
+    for (void *at = json_object_iter(st->header); at; at = json_object_iter_next(st->header, at)) {
+        const char *key = json_object_iter_key(at);
+        json_t *entry = json_object_iter_value(at);
         int rc = strcmp(key, "__metadata__") == 0
                      ? read_meta(st, entry, err)
                      : read_tensor(key, entry, &st->tensors[st->n++], data, len, err);
@@ -283,8 +283,8 @@ const char *safetensors_meta(const struct safetensors *st, const char *key)
     return json_string_value(json_object_get(st->meta, key));
 }
 
-int safetensors_need(const struct safetensors *st, const char *name, int n_dims, const int64_t *dims,
-                     const struct tensor **out, struct err *err)
+int safetensors_need(const struct safetensors *st, const char *name, int n_dims,
+                     const int64_t *dims, const struct tensor **out, struct err *err)
 {
     const struct tensor *t = safetensors_find(st, name);
     if (!t)
@@ -327,7 +327,7 @@ int tensor_to_f32(const struct tensor *t, float *out, struct err *err)
         }
         return 0;
     default:
-        return err_set(err, ERR_FORMAT, "tensor \"%s\": expected a floating type, found %s", t->name,
-                       dtype_name(t->dtype));
+        return err_set(err, ERR_FORMAT, "tensor \"%s\": expected a floating type, found %s",
+                       t->name, dtype_name(t->dtype));
     }
 }

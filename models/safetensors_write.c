@@ -10,7 +10,8 @@
 
 enum { LENGTH_BYTES = 8, ALIGNMENT = 8, MAX_HEADER = 100 * 1000 * 1000 };
 
-/* "key" as JSON; false when it is not UTF-8 (the JSON library is the judge, as it will be of the reader). */
+/* "key" as JSON; false when it is not UTF-8 (the JSON library is the judge, as it will be of the
+ * reader). */
 static bool put_string(struct buf *b, const char *s)
 {
     json_t *judged = json_string(s);
@@ -60,7 +61,8 @@ static int check(const struct tensor *t, struct err *err)
 
 static int by_name(const void *a, const void *b)
 {
-    return strcmp((*(const struct tensor *const *)a)->name, (*(const struct tensor *const *)b)->name);
+    return strcmp((*(const struct tensor *const *)a)->name,
+                  (*(const struct tensor *const *)b)->name);
 }
 
 static int check_names(const struct tensor *tensors, size_t n, struct err *err)

@@ -5,10 +5,11 @@
  * B.  M, N = 0 is a no-op; K = 0 scales C.
  *
  * Backends: oneDNN (dnnl_sgemm), OpenBLAS (cblas_sgemm) and a naive reference; the tree builds
- * without the first two.  The one in use is settled by the first call:
- * RUBRIC_GEMM=onednn|openblas|naive where it is built in, else the first of that list. A call runs
- * on the calling thread alone, whatever the library's own threading; the pool makes the
- * parallelism. No allocation of our own; cannot fail.  Thread-safe. */
+ * without the first two.  The one in use is settled by the first call: what RUBRIC_GEMM names
+ * (onednn, openblas, naive) where it is built in, else the first of that list.  A call runs on the
+ * calling thread alone, whatever the library's own threading: the pool makes the parallelism.  A
+ * sequential build of OpenBLAS is not thread-safe and serves one call at a time.
+ * No allocation of our own; cannot fail.  Thread-safe. */
 #ifndef OPS_GEMM_H
 #define OPS_GEMM_H
 

@@ -43,10 +43,10 @@ struct codec *codec_open(enum wire in, size_t max_headlines, size_t max_memory);
 void codec_close(struct codec *c); /* NULL allowed */
 
 /* Decodes value[0..len) into *items (borrowed, n of them). 0 with n == 0 is an empty batch. -1: the
- * record cannot be decoded; err says why and, where that can be known, at which byte or headline, but
- * never quotes the record. Text borrowed from value is not copied: value must live as long as items.
- * A headline without title, or in JSON with one that is no string, comes out with title_len 0 and is
- * judged by title_check like any other. */
+ * record cannot be decoded; err says why and, where that can be known, at which byte or headline,
+ * but never quotes the record. Text borrowed from value is not copied: value must live as long as
+ * items. A headline without title, or in JSON with one that is no string, comes out with title_len
+ * 0 and is judged by title_check like any other. */
 int codec_decode(struct codec *c, const void *value, size_t len, const struct headline **items,
                  size_t *n, struct err *err);
 
@@ -68,10 +68,10 @@ struct category {
     size_t title_len;
 };
 
-/* Appends one encoded category to out: protobuf, or one JSON object without a newline. The JSON keys
- * are those of category.proto, probabilities with 6 significant digits; "top" is left out when it is
- * empty, "published_unix_ms" when it is 0, "title" when it is NULL. id and title must be valid UTF-8:
- * the caller has checked the title, and codec_decode refuses another id. */
+/* Appends one encoded category to out: protobuf, or one JSON object without a newline. The JSON
+ * keys are those of category.proto, probabilities with 6 significant digits; "top" is left out when
+ * it is empty, "published_unix_ms" when it is 0, "title" when it is NULL. id and title must be
+ * valid UTF-8: the caller has checked the title, and codec_decode refuses another id. */
 void codec_encode(enum wire out_form, const struct category *cat, struct buf *out);
 
 #endif

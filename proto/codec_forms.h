@@ -1,4 +1,4 @@
-/* Private to the codec: its state, and one function for each form. proto/codec.h is the contract. */
+/* Private to the codec: its state, and one function per form. proto/codec.h is the contract. */
 #ifndef PROTO_CODEC_FORMS_H
 #define PROTO_CODEC_FORMS_H
 
@@ -13,8 +13,8 @@ struct codec {
     size_t max_headlines, max_memory;
     struct headline *items; /* of the last record */
     size_t n, cap;
-    /* protobuf: one block of max_memory bytes, used from the front and forgotten as a whole at the next record. Pages that no
-     * record ever needed are never touched. */
+    /* protobuf: one block of max_memory bytes, used from the front and forgotten as a whole at the
+     * next record. Pages that no record ever needed are never touched. */
     char *block;
     size_t used;
     bool exhausted;

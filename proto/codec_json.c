@@ -94,7 +94,8 @@ static bool skip_space(const char *s, size_t len, size_t *at)
     return line;
 }
 
-/* The parser quotes what stands near the fault; its place is said here instead, so that no title gets into messages. */
+/* The parser quotes what stands near the fault; its place is said here instead, so that no title
+ * gets into messages. */
 static int syntax_fault(size_t at, json_error_t *je, struct err *err)
 {
     char *near = strstr(je->text, " near ");
@@ -119,9 +120,9 @@ int codec_decode_json(struct codec *c, const char *value, size_t len, struct err
         if (!own_line)
             return err_set(err, ERR_FORMAT, "byte %zu: expected the end, or a line of its own", at);
         /* NUL is let through for title_check to find. */
-        json_t *doc = json_loadb(value + at, len - at,
-                                 JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK | JSON_ALLOW_NUL,
-                                 &je);
+        json_t *doc =
+            json_loadb(value + at, len - at,
+                       JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK | JSON_ALLOW_NUL, &je);
         if (!doc)
             return syntax_fault(at, &je, err);
         (void)json_array_append_new(c->documents, doc);
@@ -162,7 +163,8 @@ static void put_score(struct buf *out, const struct score *s)
     put_integer(out, "index", s->index);
     put_key(out, "probability");
     if (isfinite(s->probability))
-        buf_put(out, digits, (size_t)snprintf(digits, sizeof digits, "%.6g", (double)s->probability));
+        buf_put(out, digits,
+                (size_t)snprintf(digits, sizeof digits, "%.6g", (double)s->probability));
     else
         buf_puts(out, "null"); /* JSON has no other word for it */
 }

@@ -26,8 +26,8 @@ static void give(void *arg, void *p)
     (void)p; /* the whole block is forgotten at once */
 }
 
-/* Well-formed UTF-8, table 3-7 of the Unicode Standard: no overlong forms, no surrogates, at most U+10FFFF. (data/ has this and more, but
- * proto/ stands beside it, not on it.) */
+/* Well-formed UTF-8, table 3-7 of the Unicode Standard: no overlong forms, no surrogates, at most
+ * U+10FFFF. (data/ has this and more, but proto/ stands beside it, not on it.) */
 static bool is_utf8(const unsigned char *s, size_t n)
 {
     for (size_t i = 0; i < n;) {
@@ -66,8 +66,8 @@ static bool read_varint(const unsigned char *p, size_t len, size_t *at, uint64_t
     return false;
 }
 
-/* The parser only says that a record is none. This walk over the refused bytes finds out where and why; base is their place in the
- * record. Returns false when it finds nothing. */
+/* The parser only says that a record is none. This walk over the refused bytes finds out where and
+ * why; base is their place in the record. Returns false when it finds nothing. */
 static bool find_fault(const ProtobufCMessageDescriptor *desc, const unsigned char *p, size_t len,
                        size_t base, struct err *err)
 {
@@ -87,7 +87,8 @@ static bool find_fault(const ProtobufCMessageDescriptor *desc, const unsigned ch
             what = "its number is none";
         else if (field && type != expected)
             what = "not of the type that headline.proto gives it";
-        else if (type == 0 ? !read_varint(p, len, &at, &size) : type == 2 && !read_varint(p, len, &at, &size))
+        else if (type == 0 ? !read_varint(p, len, &at, &size)
+                           : type == 2 && !read_varint(p, len, &at, &size))
             what = "cut off";
         else if (type == 3 || type == 4 || type > 5)
             what = "of a wire type that is not supported";
@@ -143,8 +144,7 @@ int codec_decode_protobuf(struct codec *c, const unsigned char *value, size_t le
     bool single = r->has_id || r->has_title || r->has_published_unix_ms || r->has_source ||
                   r->has_url || r->has_language;
     if (single && r->n_headlines)
-        return err_set(err, ERR_FORMAT,
-                       "ambiguous: fields of one headline beside a list of %zu",
+        return err_set(err, ERR_FORMAT, "ambiguous: fields of one headline beside a list of %zu",
                        r->n_headlines);
     if (single)
         return add(c, &r->id, &r->title, r->published_unix_ms, err);

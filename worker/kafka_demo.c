@@ -30,6 +30,7 @@ static int open_reader(struct demo_broker *b, const char *const *topics, size_t 
     rd_kafka_conf_set_log_cb(conf, quiet);
     if (client_set(conf, "bootstrap.servers", demo_broker_address(b), err) != 0 ||
         client_set(conf, "group.id", "demo-reader", err) != 0 ||
+        client_set(conf, "fetch.wait.max.ms", "10", err) != 0 ||
         client_set(conf, "enable.auto.commit", "false", err) != 0) {
         rd_kafka_conf_destroy(conf);
         return -1;

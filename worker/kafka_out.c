@@ -87,6 +87,10 @@ static int producer_conf(struct kafka_out *out, rd_kafka_conf_t *conf, struct er
         (!passed(cfg, "compression.type") && !passed(cfg, "compression.codec") &&
          client_set(conf, "compression.type", "lz4", err) != 0))
         return -1;
+    /* A transaction begun right after a commit is told to come back while the broker still writes
+     * its markers: 100 ms, the client's default, would be most of a headline's age. */
+    if (!passed(cfg, "retry.backoff.ms") && client_set(conf, "retry.backoff.ms", "10", err) != 0)
+        return -1;
     if (!cfg->exactly_once)
         return 0;
     if (client_set(conf, "transactional.id", out->transactional_id, err) != 0)

@@ -10,37 +10,38 @@ from process import Failure
 
 
 class Feeder:
-    """Feeds topics.input with rate records a second. Survives a broker that goes away for a while: its
-    producer is idempotent, so no record is in the topic twice."""
+    """Feeds topics.input with rate records a second, also through a broker that goes away for a while. What
+    came to lie where is read from the topic at the end: after a broker's death a delivery report may not
+    know the offset, and a record may have been written twice (two source positions, then)."""
 
     def __init__(self, kafka, topics, rate, seed=7, limit=200000):
         titles, _ = data.headlines(limit, seed)
         self._records = data.mixed_records(titles, seed, topics.partitions)
-        self._topic, self._rate = topics.input, rate
+        self._kafka, self._topic, self._rate = kafka, topics.input, rate
         self._producer = Producer(kafka.conf(**{
             "enable.idempotence": True, "linger.ms": 5, "message.timeout.ms": 120000,
             "partitioner": "murmur2_random"}))
         self._stop = threading.Event()
         self._errors = []
-        self.expected = {}
+        self._sent = {}  # timestamp, which no two records share -> Expect
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self):
         begun, n = time.monotonic(), 0
         for record, expect in self._records:
-            def delivered(error, message, expect=expect):
-                if error:
-                    self._errors.append(error.str())
-                else:
-                    self.expected[message.partition(), message.offset()] = expect
-            self._producer.produce(self._topic, on_delivery=delivered, **record)
+            self._sent[expect.timestamp] = expect
+            self._producer.produce(self._topic, on_delivery=self._delivered, **record)
             n += 1
             self._producer.poll(0)
             while n > (time.monotonic() - begun) * self._rate and not self._stop.is_set():
                 self._producer.poll(0.005)
             if self._stop.is_set():
                 return
+
+    def _delivered(self, error, _):
+        if error:
+            self._errors.append(error.str())
 
     def abandon(self):
         """Ends the load of a test that is over; what was not sent is forgotten."""
@@ -55,4 +56,13 @@ class Feeder:
         left = self._producer.flush(90)
         if left or self._errors:
             raise Failure(f"the feeder could not send {left} records; errors: {self._errors[:3]}")
-        return self.expected
+        there, expected = set(), {}
+
+        def each(m):
+            time_of = m.timestamp()[1]
+            there.add(time_of)
+            expected[m.partition(), m.offset()] = self._sent[time_of]
+        self._kafka.read(self._topic, committed=False, each=each)
+        if len(there) != len(self._sent):
+            raise Failure(f"of {len(self._sent)} records fed {len(there)} are on the topic")
+        return expected

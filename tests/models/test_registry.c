@@ -106,7 +106,8 @@ static void test_words(void **state)
     assert_true(manifest_word("aZ09._-", 64));
     assert_true(manifest_word("-", 64));
     assert_true(manifest_word(sixty_four, 64));
-    const char *const bad[] = {"", ".", "..", ".a", "a/b", "../a", "a b", "a\n", "\xC3\xA4", sixty_five};
+    const char *const bad[] = {"",     ".",   "..",  ".a",       "a/b",
+                               "../a", "a b", "a\n", "\xC3\xA4", sixty_five};
     struct registry *r = open_it();
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct err err;
@@ -114,9 +115,10 @@ static void test_words(void **state)
         char **list = NULL, *dir = NULL;
         size_t n;
         assert_false(manifest_word(bad[i], 64));
-        (void)snprintf(expected, sizeof expected,
-                       "dir:store: model \"%s\": expected 1 to 64 of A-Z a-z 0-9 . _ -, not starting with '.'",
-                       bad[i]);
+        (void)snprintf(
+            expected, sizeof expected,
+            "dir:store: model \"%s\": expected 1 to 64 of A-Z a-z 0-9 . _ -, not starting with '.'",
+            bad[i]);
         assert_int_equal(registry_push(r, bad[i], model, version, &err), -1);
         check(&err, ERR_USAGE, expected);
         assert_int_equal(registry_resolve(r, bad[i], "x", version, &err), -1);
@@ -134,7 +136,8 @@ static void test_words(void **state)
     check(&err, ERR_USAGE, "dir:store: alias \"0123456789abcdef\": looks like a version");
     char *dir;
     assert_int_equal(registry_fetch(r, "news", "0123456789ABCDEF", &dir, &err), -1);
-    check(&err, ERR_USAGE, "dir:store: version \"0123456789ABCDEF\": expected 16 lower-case hex digits");
+    check(&err, ERR_USAGE,
+          "dir:store: version \"0123456789ABCDEF\": expected 16 lower-case hex digits");
     assert_false(file_exists(store));
     registry_close(r);
 }
@@ -148,7 +151,8 @@ static void test_push_fetch(void **state)
     struct file_list files;
     assert_int_equal(registry_fetch(r, "news", VERSION, &dir, &err), 0);
     assert_int_equal(file_list(dir, &files, &err), 0);
-    static const char *const names[] = {"config.json", "labels.txt", "manifest.json", "model.safetensors"};
+    static const char *const names[] = {"config.json", "labels.txt", "manifest.json",
+                                        "model.safetensors"};
     assert_int_equal(files.n, 4);
     for (size_t i = 0; i < 4; i++)
         assert_string_equal(files.names[i], names[i]);
@@ -194,7 +198,8 @@ static void test_push_refuses(void **state)
     (void)snprintf(path, sizeof path, "%s/config.json", model);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(registry_push(r, "news", model, version, &err), -1);
-    check(&err, ERR_FORMAT, "model: no model directory: it needs config.json and model.safetensors");
+    check(&err, ERR_FORMAT,
+          "model: no model directory: it needs config.json and model.safetensors");
     put(model, "config.json", "{}");
 
     put(model, "two words", "");
@@ -388,11 +393,13 @@ static void test_alias(void **state)
     check(&err, ERR_MISSING, "store/other/versions: open: No such file or directory");
 
     /* A hand-made alias. */
-    static const char *const bad[] = {"", "../../x", "0123456789abcde", "0123456789abcdef0", "0123456789abcdeF"};
+    static const char *const bad[] = {"", "../../x", "0123456789abcde", "0123456789abcdef0",
+                                      "0123456789abcdeF"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         put(store, "news/aliases/production", bad[i]);
         assert_int_equal(registry_resolve(r, "news", "production", version, &err), -1);
-        check(&err, ERR_FORMAT, "store/news/aliases/production: expected a line of 16 lower-case hex digits");
+        check(&err, ERR_FORMAT,
+              "store/news/aliases/production: expected a line of 16 lower-case hex digits");
     }
     put(store, "news/aliases/production", "0123456789abcdef\r\n");
     assert_int_equal(registry_resolve(r, "news", "production", version, &err), -1);
@@ -416,7 +423,8 @@ static void harmed(struct registry *r, enum err_code code, const char *message)
     assert_int_equal(registry_set_alias(r, "news", "production", VERSION, &err), -1);
     check(&err, code, message);
     assert_int_equal(registry_push(r, "news", model, version, &err), -1);
-    (void)snprintf(expected, sizeof expected, "the version exists already and is damaged: %s", message);
+    (void)snprintf(expected, sizeof expected, "the version exists already and is damaged: %s",
+                   message);
     check(&err, code, expected);
     assert_string_equal(version, "kept");
     registry_close(r);
@@ -434,7 +442,8 @@ static void test_verify_files(void **state)
     put(store, "news/versions/" VERSION "/model.safetensors", "Weights");
     sha256_hex("weights", 7, was);
     sha256_hex("Weights", 7, is);
-    (void)snprintf(expected, sizeof expected, AT "/model.safetensors: expected sha256 %s, found %s", was, is);
+    (void)snprintf(expected, sizeof expected, AT "/model.safetensors: expected sha256 %s, found %s",
+                   was, is);
     harmed(r, ERR_FORMAT, expected);
 
     r = pushed();
@@ -482,18 +491,22 @@ static void test_verify_place(void **state)
     (void)snprintf(to, sizeof to, "%s/other", store);
     assert_int_equal(rename(from, to), 0);
     assert_int_equal(registry_fetch(r, "other", VERSION, &dir, &err), -1);
-    check(&err, ERR_CONFLICT, "store/other/versions/" VERSION "/manifest.json: is of news " VERSION);
+    check(&err, ERR_CONFLICT,
+          "store/other/versions/" VERSION "/manifest.json: is of news " VERSION);
     (void)snprintf(from, sizeof from, "%s/other/versions/%s", store, VERSION);
     (void)snprintf(to, sizeof to, "%s/other/versions/0123456789abcdef", store);
     assert_int_equal(rename(from, to), 0);
     assert_int_equal(registry_fetch(r, "other", "0123456789abcdef", &dir, &err), -1);
-    check(&err, ERR_CONFLICT, "store/other/versions/0123456789abcdef/manifest.json: is of news " VERSION);
+    check(&err, ERR_CONFLICT,
+          "store/other/versions/0123456789abcdef/manifest.json: is of news " VERSION);
     registry_close(r);
 }
 
 #define SUM "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 #define ENTRY(name) "{\"name\":\"" name "\",\"bytes\":0,\"sha256\":\"" SUM "\"}"
-#define HEAD "{\"format\":1,\"name\":\"news\",\"version\":\"0123456789abcdef\",\"created\":\"x\",\"files\":"
+#define HEAD                                                                                       \
+    "{\"format\":1,\"name\":\"news\",\"version\":\"0123456789abcdef\",\"created\":\"x\","          \
+    "\"files\":"
 
 static void test_manifest_parse(void **state)
 {
@@ -509,23 +522,32 @@ static void test_manifest_parse(void **state)
         {"{\"format\":1}", "m: \"name\" is missing"},
         {"{\"format\":1,\"name\":1}", "m: \"name\": expected a string"},
         {"{\"format\":1,\"name\":\"n\"}", "m: \"version\" is missing"},
-        {"{\"format\":1,\"name\":\"n\",\"version\":\"0123456789abcdef0\"}", "m: \"version\": more than 16 bytes"},
+        {"{\"format\":1,\"name\":\"n\",\"version\":\"0123456789abcdef0\"}",
+         "m: \"version\": more than 16 bytes"},
         {"{\"format\":1,\"name\":\"n\",\"version\":\"v\"}", "m: \"created\" is missing"},
-        {"{\"format\":1,\"name\":\"../n\",\"version\":\"v\",\"created\":\"x\"}", "m: \"../n\" is no name of a model"},
-        {"{\"format\":1,\"name\":\"n\",\"version\":\"v\",\"created\":\"x\"}", "m: \"files\" is not an array"},
+        {"{\"format\":1,\"name\":\"../n\",\"version\":\"v\",\"created\":\"x\"}",
+         "m: \"../n\" is no name of a model"},
+        {"{\"format\":1,\"name\":\"n\",\"version\":\"v\",\"created\":\"x\"}",
+         "m: \"files\" is not an array"},
         {HEAD "[1]}", "m: files[0]: not an object"},
         {HEAD "[{}]}", "m: files[0]: \"name\" is missing"},
         {HEAD "[" ENTRY("../x") "]}", "m: files[0]: \"../x\" is no name of a file in a version"},
         {HEAD "[" ENTRY("a/b") "]}", "m: files[0]: \"a/b\" is no name of a file in a version"},
         {HEAD "[" ENTRY("/etc") "]}", "m: files[0]: \"/etc\" is no name of a file in a version"},
         {HEAD "[" ENTRY("..") "]}", "m: files[0]: \"..\" is no name of a file in a version"},
-        {HEAD "[" ENTRY(".hidden") "]}", "m: files[0]: \".hidden\" is no name of a file in a version"},
+        {HEAD "[" ENTRY(".hidden") "]}",
+         "m: files[0]: \".hidden\" is no name of a file in a version"},
         {HEAD "[" ENTRY("") "]}", "m: files[0]: \"\" is no name of a file in a version"},
-        {HEAD "[" ENTRY("manifest.json") "]}", "m: files[0]: \"manifest.json\" is no name of a file in a version"},
-        {HEAD "[" ENTRY("a\\u0000") "]}", "m: line 1 column 95: \\u0000 is not allowed without JSON_ALLOW_NUL near '\"a\\u0000\"'"},
-        {HEAD "[" ENTRY("b") "," ENTRY("a") "]}", "m: files[1]: \"a\" after \"b\": names must ascend"},
-        {HEAD "[" ENTRY("a") "," ENTRY("a") "]}", "m: files[1]: \"a\" after \"a\": names must ascend"},
-        {HEAD "[{\"name\":\"a\",\"sha256\":\"" SUM "\"}]}", "m: files[0]: \"a\": \"bytes\" is missing"},
+        {HEAD "[" ENTRY("manifest.json") "]}",
+         "m: files[0]: \"manifest.json\" is no name of a file in a version"},
+        {HEAD "[" ENTRY("a\\u0000") "]}",
+         "m: line 1 column 95: \\u0000 is not allowed without JSON_ALLOW_NUL near '\"a\\u0000\"'"},
+        {HEAD "[" ENTRY("b") "," ENTRY("a") "]}",
+         "m: files[1]: \"a\" after \"b\": names must ascend"},
+        {HEAD "[" ENTRY("a") "," ENTRY("a") "]}",
+         "m: files[1]: \"a\" after \"a\": names must ascend"},
+        {HEAD "[{\"name\":\"a\",\"sha256\":\"" SUM "\"}]}",
+         "m: files[0]: \"a\": \"bytes\" is missing"},
         {HEAD "[{\"name\":\"a\",\"bytes\":-1,\"sha256\":\"" SUM "\"}]}",
          "m: files[0]: \"a\": \"bytes\": -1 is not between 0 and 9223372036854775807"},
         {HEAD "[{\"name\":\"a\",\"bytes\":1}]}", "m: files[0]: \"a\": \"sha256\" is missing"},
@@ -551,9 +573,9 @@ static void test_manifest_parse(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ONE(test_open),          ONE(test_words),         ONE(test_push_fetch),
-        ONE(test_push_refuses),  ONE(test_push_link),     ONE(test_push_changing),
-        ONE(test_push_together), ONE(test_alias),         ONE(test_verify_files),
+        ONE(test_open),          ONE(test_words),          ONE(test_push_fetch),
+        ONE(test_push_refuses),  ONE(test_push_link),      ONE(test_push_changing),
+        ONE(test_push_together), ONE(test_alias),          ONE(test_verify_files),
         ONE(test_verify_place),  ONE(test_manifest_parse),
     };
     return cmocka_run_group_tests(tests, NULL, scratch_done);

@@ -38,7 +38,8 @@ static void test_length(void **state)
     assert_string_equal(err.msg, "m: 0 bytes are too few for a safetensors file");
     assert_int_equal(safetensors_parse("m", "\3\0\0\0\0\0\0\0{}", 10, &st, &err), -1);
     assert_string_equal(err.msg, "m: header of 3 bytes, but only 2 follow its length");
-    assert_int_equal(safetensors_parse("m", "\377\377\377\377\377\377\377\377{}", 10, &st, &err), -1);
+    assert_int_equal(safetensors_parse("m", "\377\377\377\377\377\377\377\377{}", 10, &st, &err),
+                     -1);
     assert_string_equal(err.msg, "m: header of 18446744073709551615 bytes, at most 100000000");
     assert_int_equal(safetensors_parse("m", "\1\341\365\5\0\0\0\0{}", 10, &st, &err), -1);
     assert_string_equal(err.msg, "m: header of 100000001 bytes, at most 100000000");
@@ -77,7 +78,8 @@ static void test_header_cost(void **state)
     struct err err;
     assert_int_equal(safetensors_parse("m", file, 8 + len, &st, &err), -1);
     free(file);
-    assert_string_equal(err.msg, "m: reading the header could take 738002376 bytes, at most 536870912");
+    assert_string_equal(err.msg,
+                        "m: reading the header could take 738002376 bytes, at most 536870912");
 }
 
 static void test_entry(void **state)
@@ -112,7 +114,8 @@ static void test_entry(void **state)
 static void test_offsets(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"1", "[]", "[0]", "[0,4,8]", "[-1,4]", "[0,-4]", "[0.0,4]", "{}"};
+    static const char *const bad[] = {"1",      "[]",     "[0]",     "[0,4,8]",
+                                      "[-1,4]", "[0,-4]", "[0.0,4]", "{}"};
     char header[200];
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         (void)snprintf(header, sizeof header,
@@ -187,7 +190,8 @@ static void test_need(void **state)
     char file[1000];
     struct safetensors *st;
     struct err err;
-    size_t n = build(file, "{\"w\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]}}", 24);
+    size_t n =
+        build(file, "{\"w\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]}}", 24);
     assert_int_equal(safetensors_parse("dir/m", file, n, &st, &err), 0);
     const struct tensor *t = NULL;
     const int64_t right[] = {2, 3}, wrong[] = {3, 2}, more[] = {2, 3, 1};
@@ -230,7 +234,8 @@ static void test_to_f32(void **state)
     char raw[40];
     const float singles[] = {1.5f, -0.0f, INFINITY, 1e-45f};
     memcpy(raw + 1, singles, sizeof singles); /* unaligned on purpose */
-    struct tensor t = {.name = "w", .dtype = DT_F32, .n_dims = 1, .dims = {4}, .data = raw + 1, .bytes = 16};
+    struct tensor t = {
+        .name = "w", .dtype = DT_F32, .n_dims = 1, .dims = {4}, .data = raw + 1, .bytes = 16};
     assert_int_equal(tensor_to_f32(&t, out, &err), 0);
     assert_memory_equal(out, singles, sizeof singles);
     const double doubles[] = {0.1, 1e300, -2.0, 1.0 + 1e-9};
@@ -252,8 +257,8 @@ static void test_to_f32(void **state)
     for (int i = 0; i < 5; i++) {
         char expected[100];
         t.dtype = whole[i];
-        (void)snprintf(expected, sizeof expected, "tensor \"w\": expected a floating type, found %s",
-                       dtype_name(whole[i]));
+        (void)snprintf(expected, sizeof expected,
+                       "tensor \"w\": expected a floating type, found %s", dtype_name(whole[i]));
         assert_int_equal(tensor_to_f32(&t, out, &err), -1);
         assert_string_equal(err.msg, expected);
     }
@@ -268,7 +273,12 @@ static void test_round_trip(void **state)
     const int8_t i8[1] = {-128};
     const struct tensor t[] = {
         {.name = "i64", .dtype = DT_I64, .n_dims = 1, .dims = {2}, .data = i64, .bytes = 16},
-        {.name = "w \"quoted\" \xE6\xA0\x87", .dtype = DT_F32, .n_dims = 2, .dims = {2, 3}, .data = w, .bytes = 24},
+        {.name = "w \"quoted\" \xE6\xA0\x87",
+         .dtype = DT_F32,
+         .n_dims = 2,
+         .dims = {2, 3},
+         .data = w,
+         .bytes = 24},
         {.name = "scalar", .dtype = DT_I8, .n_dims = 0, .data = i8, .bytes = 1},
         {.name = "half", .dtype = DT_F16, .n_dims = 1, .dims = {3}, .data = half, .bytes = 6},
         {.name = "bhalf", .dtype = DT_BF16, .n_dims = 1, .dims = {3}, .data = half, .bytes = 6},
@@ -286,8 +296,9 @@ static void test_round_trip(void **state)
     memcpy(&header, bytes, 8);
     assert_int_equal(header % 8, 0);
     assert_int_equal(len, 8 + header + 16 + 24 + 1 + 6 + 6);
-    static const char begin[] = "{\"__metadata__\":{\"format\":\"pt\",\"settings\":\"a = 1\\nb = \\\"2\\\"\\n\"},"
-                                "\"i64\":{\"dtype\":\"I64\",\"shape\":[2],\"data_offsets\":[0,16]},";
+    static const char begin[] =
+        "{\"__metadata__\":{\"format\":\"pt\",\"settings\":\"a = 1\\nb = \\\"2\\\"\\n\"},"
+        "\"i64\":{\"dtype\":\"I64\",\"shape\":[2],\"data_offsets\":[0,16]},";
     assert_memory_equal(bytes + 8, begin, sizeof begin - 1);
     free(bytes);
 
@@ -323,7 +334,8 @@ static void test_write_refuses(void **state)
     const float w[2] = {0};
     char *path = scratch_write("kept.safetensors", "old", 3);
     struct err err;
-    const struct tensor good = {.name = "a", .dtype = DT_F32, .n_dims = 1, .dims = {2}, .data = w, .bytes = 8};
+    const struct tensor good = {
+        .name = "a", .dtype = DT_F32, .n_dims = 1, .dims = {2}, .data = w, .bytes = 8};
     struct tensor t[2] = {good, good};
     const char *const twice[] = {"k", "1", "k", "2", NULL}, *const latin[] = {"k", "\xe9", NULL};
 #define REFUSED(n, meta, message)                                                                  \
@@ -383,7 +395,8 @@ static void test_f16(void **state)
         }
         assert_true((double)x == value && !!signbit(x) == (h >> 15));
         assert_int_equal(f16_from_f32(x), h);
-        /* Half way to the next one goes to the even one; a hair to either side goes to the nearer. */
+        /* Half way to the next one goes to the even one; a hair to either side goes to the nearer.
+         */
         if ((h & 0x7FFF) >= 0x7BFF)
             continue;
         float middle = (float)((value + f16_value(h + 1)) / 2);
@@ -433,11 +446,11 @@ static void test_bf16(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_length),   cmocka_unit_test(test_header),
-        cmocka_unit_test(test_header_cost), cmocka_unit_test(test_entry),
-        cmocka_unit_test(test_offsets),  cmocka_unit_test(test_accepted),
-        cmocka_unit_test(test_need),     cmocka_unit_test(test_open),
-        cmocka_unit_test(test_to_f32),   cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_length),        cmocka_unit_test(test_header),
+        cmocka_unit_test(test_header_cost),   cmocka_unit_test(test_entry),
+        cmocka_unit_test(test_offsets),       cmocka_unit_test(test_accepted),
+        cmocka_unit_test(test_need),          cmocka_unit_test(test_open),
+        cmocka_unit_test(test_to_f32),        cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_write_refuses), cmocka_unit_test(test_f16),
         cmocka_unit_test(test_bf16),
     };

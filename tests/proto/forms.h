@@ -1,4 +1,5 @@
-/* What the codec's tests share: decoding a literal, and protobuf's wire format written a second time. */
+/* What the codec's tests share: decoding a literal, and protobuf's wire format written a second
+ * time. */
 #ifndef TESTS_PROTO_FORMS_H
 #define TESTS_PROTO_FORMS_H
 

@@ -9,9 +9,18 @@ static void test_text(void **state)
     static const struct {
         const char *value, *title;
     } cases[] = {
-        {"", ""},           {"\n", ""},       {"\r\n", ""},     {"a", "a"},
-        {"a\n", "a"},       {"a\r\n", "a"},   {"a\n\n", "a\n"}, {"a\r", "a\r"},
-        {"a\nb", "a\nb"},   {"\r\r\n", "\r"}, {" a ", " a "},   {"\xff", "\xff"},
+        {"", ""},
+        {"\n", ""},
+        {"\r\n", ""},
+        {"a", "a"},
+        {"a\n", "a"},
+        {"a\r\n", "a"},
+        {"a\n\n", "a\n"},
+        {"a\r", "a\r"},
+        {"a\nb", "a\nb"},
+        {"\r\r\n", "\r"},
+        {" a ", " a "},
+        {"\xff", "\xff"},
         {"{\"title\":1}", "{\"title\":1}"},
     };
     struct codec *c = codec_open(WIRE_TEXT, MAX_HEADLINES, MAX_MEMORY);
@@ -37,8 +46,10 @@ static void test_no_state(void **state)
     (void)state;
     static const enum wire forms[] = {WIRE_PROTOBUF, WIRE_JSON};
     for (int i = 0; i < 2; i++) {
-        const char *good = forms[i] == WIRE_JSON ? "{\"id\":\"7\",\"title\":\"t\",\"published_unix_ms\":5}"
-                                                 : "\x0a\x01" "7\x12\x01t\x18\x05";
+        const char *good = forms[i] == WIRE_JSON
+                               ? "{\"id\":\"7\",\"title\":\"t\",\"published_unix_ms\":5}"
+                               : "\x0a\x01"
+                                 "7\x12\x01t\x18\x05";
         const char *bare = forms[i] == WIRE_JSON ? "{\"title\":\"u\"}" : "\x12\x01u";
         struct codec *c = codec_open(forms[i], MAX_HEADLINES, MAX_MEMORY);
         const struct headline *items;
@@ -63,8 +74,11 @@ static void test_no_state(void **state)
 static void test_encode_full(void **state)
 {
     (void)state;
-    const struct category cat = {.id = "id", .id_len = 2, .best = {"label", 1, 0.5f},
-                                 .model_name = "m", .model_version = "v"};
+    const struct category cat = {.id = "id",
+                                 .id_len = 2,
+                                 .best = {"label", 1, 0.5f},
+                                 .model_name = "m",
+                                 .model_version = "v"};
     static const enum wire forms[] = {WIRE_PROTOBUF, WIRE_JSON};
     for (int i = 0; i < 2; i++) {
         struct buf whole, part;

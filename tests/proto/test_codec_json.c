@@ -39,20 +39,28 @@ static void refused(const char *value, const char *message)
 static void test_object(void **state)
 {
     (void)state;
-    assert_int_equal(decoded("{\"id\":\"a\",\"title\":\"\xE6\xA0\x87\",\"published_unix_ms\":1600000000000,"
-                             "\"source\":1,\"url\":[],\"language\":null,\"unknown\":{\"x\":[1,null]}}"),
-                     1);
+    assert_int_equal(
+        decoded("{\"id\":\"a\",\"title\":\"\xE6\xA0\x87\",\"published_unix_ms\":1600000000000,"
+                "\"source\":1,\"url\":[],\"language\":null,\"unknown\":{\"x\":[1,null]}}"),
+        1);
     assert_headline(&items[0], "a", "\xE6\xA0\x87", 1600000000000);
     assert_int_equal(decoded(" \r\n\t{\"title\":\"\\u6807 \\ud83d\\ude00\"}\r\n"), 1);
     assert_headline(&items[0], "", "\xE6\xA0\x87 \xF0\x9F\x98\x80", 0);
-    assert_int_equal(decoded("{\"id\":null,\"title\":\"t\",\"published_unix_ms\":null,\"headlines\":null}"), 1);
+    assert_int_equal(
+        decoded("{\"id\":null,\"title\":\"t\",\"published_unix_ms\":null,\"headlines\":null}"), 1);
     assert_headline(&items[0], "", "t", 0);
-    assert_int_equal(decoded("{\"id\":-12345678901234,\"title\":\"t\",\"published_unix_ms\":-5}"), 1);
+    assert_int_equal(decoded("{\"id\":-12345678901234,\"title\":\"t\",\"published_unix_ms\":-5}"),
+                     1);
     assert_headline(&items[0], "-12345678901234", "t", -5);
 
     /* Titles that title_check will judge. */
-    static const char *const untitled[] = {"{}", "{\"id\":\"\"}", "{\"title\":5}", "{\"title\":null}",
-                                           "{\"title\":[\"t\"]}", "{\"title\":\"\"}", "{\"Title\":\"t\"}"};
+    static const char *const untitled[] = {"{}",
+                                           "{\"id\":\"\"}",
+                                           "{\"title\":5}",
+                                           "{\"title\":null}",
+                                           "{\"title\":[\"t\"]}",
+                                           "{\"title\":\"\"}",
+                                           "{\"Title\":\"t\"}"};
     for (size_t i = 0; i < sizeof untitled / sizeof *untitled; i++) {
         assert_int_equal(decoded(untitled[i]), 1);
         assert_headline(&items[0], "", "", 0);
@@ -90,7 +98,8 @@ static void test_refused(void **state)
     (void)state;
     refused("{", "JSON: byte 1: string or '}' expected");
     refused("{\"title\": \"a\"} trailing", "JSON: byte 15: expected the end, or a line of its own");
-    refused("{\"title\":\"a\"}{\"title\":\"b\"}", "JSON: byte 13: expected the end, or a line of its own");
+    refused("{\"title\":\"a\"}{\"title\":\"b\"}",
+            "JSON: byte 13: expected the end, or a line of its own");
     refused("{\"title\":\"a\"}\n{\"title\":}", "JSON: byte 24: unexpected token");
     refused("\"a title as a string\"", "JSON: byte 21: '[' or '{' expected");
     refused("5", "JSON: byte 1: '[' or '{' expected");
@@ -101,8 +110,10 @@ static void test_refused(void **state)
     refused("{\"id\":1.5}", "JSON: headline 0: \"id\": expected a string");
     refused("{\"id\":[]}", "JSON: headline 0: \"id\": expected a string");
     refused("{\"id\":true}", "JSON: headline 0: \"id\": expected a string");
-    refused("{\"published_unix_ms\":\"5\"}", "JSON: headline 0: \"published_unix_ms\": expected an integer");
-    refused("{\"published_unix_ms\":5.0}", "JSON: headline 0: \"published_unix_ms\": expected an integer");
+    refused("{\"published_unix_ms\":\"5\"}",
+            "JSON: headline 0: \"published_unix_ms\": expected an integer");
+    refused("{\"published_unix_ms\":5.0}",
+            "JSON: headline 0: \"published_unix_ms\": expected an integer");
     refused("{\"published_unix_ms\":9223372036854775808}", "JSON: byte 40: too big integer");
     refused("{\"title\":\"a\",\"title\":\"b\"}", "JSON: byte 20: duplicate object key");
     refused("{\"title\": \"\xff\xfe\"}", "JSON: byte 11: unable to decode byte 0xff");
@@ -117,11 +128,13 @@ static void test_refused(void **state)
 static void test_ambiguous(void **state)
 {
     (void)state;
-    static const char *const keys[] = {"id", "title", "published_unix_ms", "source", "url", "language"};
+    static const char *const keys[] = {"id",     "title", "published_unix_ms",
+                                       "source", "url",   "language"};
     char value[100], message[100];
     for (int i = 0; i < 6; i++) {
         (void)snprintf(value, sizeof value, "{\"%s\":\"\",\"headlines\":[]}", keys[i]);
-        (void)snprintf(message, sizeof message, "JSON: ambiguous: both \"%s\" and \"headlines\" are set", keys[i]);
+        (void)snprintf(message, sizeof message,
+                       "JSON: ambiguous: both \"%s\" and \"headlines\" are set", keys[i]);
         refused(value, message);
     }
 }
@@ -156,23 +169,32 @@ static void test_bounds(void **state)
 static void test_encode(void **state)
 {
     (void)state;
-    const struct score top[] = {{"sp\"orts", 7, 0.7512345f}, {"finance", 0, 2.5e-8f}, {"x", 4294967295u, 0}};
-    struct category cat = {.id = "i\nd", .id_len = 3, .best = top[0], .top = top, .n_top = 3,
-                           .model_name = "text\\cnn", .model_version = "0123456789abcdef",
-                           .published_unix_ms = -1, .classified_unix_ms = 1600000000000,
-                           .title = "\xE6\xA0\x87\x01{", .title_len = 5};
+    const struct score top[] = {
+        {"sp\"orts", 7, 0.7512345f}, {"finance", 0, 2.5e-8f}, {"x", 4294967295u, 0}};
+    struct category cat = {.id = "i\nd",
+                           .id_len = 3,
+                           .best = top[0],
+                           .top = top,
+                           .n_top = 3,
+                           .model_name = "text\\cnn",
+                           .model_version = "0123456789abcdef",
+                           .published_unix_ms = -1,
+                           .classified_unix_ms = 1600000000000,
+                           .title = "\xE6\xA0\x87\x01{",
+                           .title_len = 5};
     struct buf out;
     buf_init(&out, 10000);
     buf_puts(&out, "{");
     codec_encode(WIRE_JSON, &cat, &out);
-    assert_string_equal(out.data,
-                        "{{\"id\":\"i\\nd\",\"label\":\"sp\\\"orts\",\"index\":7,\"probability\":0.751234,\"top\":["
-                        "{\"label\":\"sp\\\"orts\",\"index\":7,\"probability\":0.751234},"
-                        "{\"label\":\"finance\",\"index\":0,\"probability\":2.5e-08},"
-                        "{\"label\":\"x\",\"index\":4294967295,\"probability\":0}],"
-                        "\"model_name\":\"text\\\\cnn\",\"model_version\":\"0123456789abcdef\","
-                        "\"published_unix_ms\":-1,\"classified_unix_ms\":1600000000000,"
-                        "\"title\":\"\xE6\xA0\x87\\u0001{\"}");
+    assert_string_equal(
+        out.data,
+        "{{\"id\":\"i\\nd\",\"label\":\"sp\\\"orts\",\"index\":7,\"probability\":0.751234,\"top\":["
+        "{\"label\":\"sp\\\"orts\",\"index\":7,\"probability\":0.751234},"
+        "{\"label\":\"finance\",\"index\":0,\"probability\":2.5e-08},"
+        "{\"label\":\"x\",\"index\":4294967295,\"probability\":0}],"
+        "\"model_name\":\"text\\\\cnn\",\"model_version\":\"0123456789abcdef\","
+        "\"published_unix_ms\":-1,\"classified_unix_ms\":1600000000000,"
+        "\"title\":\"\xE6\xA0\x87\\u0001{\"}");
     cat.n_top = 0;
     cat.title = NULL;
     cat.published_unix_ms = 0;
@@ -180,9 +202,10 @@ static void test_encode(void **state)
     cat.best.probability = NAN;
     buf_reset(&out);
     codec_encode(WIRE_JSON, &cat, &out);
-    assert_string_equal(out.data, "{\"id\":\"\",\"label\":\"sp\\\"orts\",\"index\":7,\"probability\":null,"
-                                  "\"model_name\":\"text\\\\cnn\",\"model_version\":\"0123456789abcdef\","
-                                  "\"classified_unix_ms\":1600000000000}");
+    assert_string_equal(out.data,
+                        "{\"id\":\"\",\"label\":\"sp\\\"orts\",\"index\":7,\"probability\":null,"
+                        "\"model_name\":\"text\\\\cnn\",\"model_version\":\"0123456789abcdef\","
+                        "\"classified_unix_ms\":1600000000000}");
     buf_done(&out);
 }
 
@@ -191,7 +214,7 @@ static void test_encode(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ONE(test_object), ONE(test_lists),  ONE(test_refused),
+        ONE(test_object),    ONE(test_lists),  ONE(test_refused),
         ONE(test_ambiguous), ONE(test_bounds), ONE(test_encode),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

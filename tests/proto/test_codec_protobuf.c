@@ -151,12 +151,27 @@ static void test_ambiguous(void **state)
 static void test_id(void **state)
 {
     (void)state;
-    static const char *const good[] = {"\xC2\x80", "\xDF\xBF", "\xE0\xA0\x80", "\xED\x9F\xBF", "\xEE\x80\x80",
-                                       "\xEF\xBF\xBF", "\xF0\x90\x80\x80", "\xF4\x8F\xBF\xBF", "a\x7F"};
-    static const char *const bad[] = {"\x80", "\xBF", "\xC0\x80", "\xC1\xBF", "\xC2", "\xC2\x41", "\xC2\xC0",
-                                      "\xE0\x9F\xBF", "\xE1\x80", "\xE1\x80\x41", "\xED\xA0\x80", "\xED\xBF\xBF",
-                                      "\xF0\x8F\xBF\xBF", "\xF0\x90\x80", "\xF1\x80\x80\x41", "\xF4\x90\x80\x80",
-                                      "\xF5\x80\x80\x80", "\xFF"};
+    static const char *const good[] = {"\xC2\x80",         "\xDF\xBF",         "\xE0\xA0\x80",
+                                       "\xED\x9F\xBF",     "\xEE\x80\x80",     "\xEF\xBF\xBF",
+                                       "\xF0\x90\x80\x80", "\xF4\x8F\xBF\xBF", "a\x7F"};
+    static const char *const bad[] = {"\x80",
+                                      "\xBF",
+                                      "\xC0\x80",
+                                      "\xC1\xBF",
+                                      "\xC2",
+                                      "\xC2\x41",
+                                      "\xC2\xC0",
+                                      "\xE0\x9F\xBF",
+                                      "\xE1\x80",
+                                      "\xE1\x80\x41",
+                                      "\xED\xA0\x80",
+                                      "\xED\xBF\xBF",
+                                      "\xF0\x8F\xBF\xBF",
+                                      "\xF0\x90\x80",
+                                      "\xF1\x80\x80\x41",
+                                      "\xF4\x90\x80\x80",
+                                      "\xF5\x80\x80\x80",
+                                      "\xFF"};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         put_string(&b, 1, good[i]);
         assert_int_equal(decoded(), 1);
@@ -184,11 +199,13 @@ static void test_malformed(void **state)
     } bad[] = {
 #define BAD(bytes, message) {bytes, sizeof bytes - 1, "protobuf: " message}
         BAD("\x12\x7fshort", "byte 0: field 2: longer than what holds it"),
-        BAD("\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "byte 0: field 2: longer than what holds it"),
+        BAD("\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+            "byte 0: field 2: longer than what holds it"),
         BAD("\x12\x80", "byte 0: field 2: cut off"),
         BAD("\x12", "byte 0: field 2: cut off"),
         BAD("\x12\x01t\x18", "byte 3: field 3: cut off"),
-        BAD("\x12\x01t\x18\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "byte 3: field 3: cut off"),
+        BAD("\x12\x01t\x18\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+            "byte 3: field 3: cut off"),
         BAD("\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "byte 0: a field's tag is cut off"),
         BAD("\x80", "byte 0: a field's tag is cut off"),
         BAD("\x02\x01x", "byte 0: field 0: its number is none"),
@@ -196,16 +213,23 @@ static void test_malformed(void **state)
         BAD("\x1a\x01x", "byte 0: field 3: not of the type that headline.proto gives it"),
         BAD("\x80\x01\x05", "byte 0: field 16: not of the type that headline.proto gives it"),
         BAD("\x82\x01\x07\x12\x7fshort", "byte 3: field 2: longer than what holds it"),
-        BAD("\x82\x01\x00\x82\x01\x02\x10\x05", "byte 6: field 2: not of the type that headline.proto gives it"),
+        BAD("\x82\x01\x00\x82\x01\x02\x10\x05",
+            "byte 6: field 2: not of the type that headline.proto gives it"),
         BAD("\x3b\x3c", "byte 0: field 7: of a wire type that is not supported"),
         BAD("\x3f", "byte 0: field 7: of a wire type that is not supported"),
-        BAD("\x39" "1234567", "byte 0: field 7: longer than what holds it"),
-        BAD("\x3d" "123", "byte 0: field 7: longer than what holds it"),
-        BAD("{\"title\": \"json by mistake\"}", "byte 0: field 15: of a wire type that is not supported"),
+        BAD("\x39"
+            "1234567",
+            "byte 0: field 7: longer than what holds it"),
+        BAD("\x3d"
+            "123",
+            "byte 0: field 7: longer than what holds it"),
+        BAD("{\"title\": \"json by mistake\"}",
+            "byte 0: field 15: of a wire type that is not supported"),
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         decode_refused(c, bad[i].bytes, bad[i].n, bad[i].message);
-    /* Every cut through a good record is refused or is a shorter good one; nothing reads past it. */
+    /* Every cut through a good record is refused or is a shorter good one; nothing reads past it.
+     */
     put_string(&inner, 1, "id");
     put_string(&inner, 2, "title");
     put_bytes(&b, 16, inner.data, inner.len);
@@ -258,10 +282,17 @@ static void test_encode(void **state)
 {
     (void)state;
     const struct score top[] = {{"sports", 7, 0.75f}, {"finance", 0, 0.25f}, {"", 3, 0}};
-    const struct category cat = {.id = "i\0d", .id_len = 3, .best = top[0], .top = top, .n_top = 3,
-                                 .model_name = "textcnn", .model_version = "0123456789abcdef",
-                                 .published_unix_ms = -1, .classified_unix_ms = 1600000000000,
-                                 .title = "title", .title_len = 5};
+    const struct category cat = {.id = "i\0d",
+                                 .id_len = 3,
+                                 .best = top[0],
+                                 .top = top,
+                                 .n_top = 3,
+                                 .model_name = "textcnn",
+                                 .model_version = "0123456789abcdef",
+                                 .published_unix_ms = -1,
+                                 .classified_unix_ms = 1600000000000,
+                                 .title = "title",
+                                 .title_len = 5};
     struct buf out;
     buf_init(&out, 1 << 20);
     buf_puts(&out, "before");
@@ -272,7 +303,10 @@ static void test_encode(void **state)
     put_number(&b, 3, 7);
     buf_put(&b, "\x25\x00\x00\x40\x3f", 5);
     put_bytes(&b, 5, "\x0a\x06sports\x10\x07\x1d\x00\x00\x40\x3f", 15);
-    put_bytes(&b, 5, "\x0a\x07" "finance\x1d\x00\x00\x80\x3e", 14);
+    put_bytes(&b, 5,
+              "\x0a\x07"
+              "finance\x1d\x00\x00\x80\x3e",
+              14);
     put_bytes(&b, 5, "\x10\x03", 2);
     put_string(&b, 6, "textcnn");
     put_string(&b, 7, "0123456789abcdef");
@@ -283,7 +317,8 @@ static void test_encode(void **state)
     assert_memory_equal(out.data, b.data, b.len);
 
     /* As proto3 does it: nothing is sent for what is empty or zero. */
-    const struct category none = {.id = "", .best = {"", 0, 0}, .model_name = "", .model_version = "", .title = ""};
+    const struct category none = {
+        .id = "", .best = {"", 0, 0}, .model_name = "", .model_version = "", .title = ""};
     buf_reset(&out);
     codec_encode(WIRE_PROTOBUF, &none, &out);
     assert_int_equal(out.len, 0);
@@ -294,8 +329,14 @@ static void test_encode(void **state)
     memset(title, 't', 100000);
     for (uint32_t i = 0; i < 100; i++)
         many[i] = (struct score){"label", i + 1, 0.01f};
-    const struct category large = {.id = "", .best = many[0], .top = many, .n_top = 100, .model_name = "",
-                                   .model_version = "", .title = title, .title_len = 100000};
+    const struct category large = {.id = "",
+                                   .best = many[0],
+                                   .top = many,
+                                   .n_top = 100,
+                                   .model_name = "",
+                                   .model_version = "",
+                                   .title = title,
+                                   .title_len = 100000};
     codec_encode(WIRE_PROTOBUF, &large, &out);
     free(title);
     assert_int_equal(out.len, (2 + 5) + 2 + 5 + 100 * (2 + 7 + 2 + 5) + (1 + 3 + 100000));
@@ -307,8 +348,9 @@ static void test_encode(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ONE(test_single), ONE(test_empty),     ONE(test_batch),  ONE(test_unknown), ONE(test_ambiguous),
-        ONE(test_id),     ONE(test_malformed), ONE(test_memory), ONE(test_encode),
+        ONE(test_single),    ONE(test_empty),     ONE(test_batch),
+        ONE(test_unknown),   ONE(test_ambiguous), ONE(test_id),
+        ONE(test_malformed), ONE(test_memory),    ONE(test_encode),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
