@@ -137,7 +137,7 @@ void pipeline_put(struct pipeline *p, struct work *w)
 
 void pipeline_submit(struct pipeline *p, struct work *w, enum close_reason why)
 {
-    metric_add_at(M_BATCHES, why, 1);
+    metric_add_at(M_BATCHES, (int)why, 1);
     metric_observe(M_BATCH_TITLES, w->fill.titles, 1);
     (void)pthread_mutex_lock(&p->lock);
     w->closed = why;
