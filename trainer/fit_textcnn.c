@@ -240,8 +240,9 @@ static int train_all(struct run *t, struct err *err)
             rc = write_checkpoint(t, err);
         if (rc != 0)
             return rc;
-        if (stop_signal())
-            return stopped(t, stop_signal(), err);
+        int signal_number = stop_signal();
+        if (signal_number)
+            return stopped(t, signal_number, err);
     }
     return 0;
 }
@@ -265,13 +266,11 @@ int fit_textcnn(struct fit *f, struct err *err)
 {
     struct run t;
     run_open(&t, f);
-    stop_catch();
     int rc = resume(&t, err);
     if (rc == 0)
         rc = train_all(&t, err);
     if (rc == 0)
         rc = finish(&t, err);
-    stop_release();
     run_close(&t);
     return rc;
 }

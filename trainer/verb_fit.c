@@ -10,6 +10,7 @@
 #include "trainer/fit.h"
 #include "trainer/progress.h"
 #include "trainer/report.h"
+#include "trainer/stop.h"
 
 static const struct opt opts[] = {
     VERB_COMMON_OPTIONS,
@@ -215,6 +216,11 @@ static int final_reports(const struct fit *f, struct err *err)
     return 0;
 }
 
+static bool is_textcnn(const struct fit *f)
+{
+    return strcmp(options_str(f->o, "arch"), "textcnn") == 0;
+}
+
 /* --resume where a finished model lies and no checkpoint: there is nothing left to do. */
 static bool finished(const struct fit *f)
 {
@@ -223,12 +229,12 @@ static bool finished(const struct fit *f)
 
 static int train(struct fit *f, struct err *err)
 {
-    bool textcnn = strcmp(options_str(f->o, "arch"), "textcnn") == 0;
     if (finished(f)) {
         (void)fprintf(f->console, "%s holds a finished model: nothing to resume\n", f->out.path);
         return final_reports(f, err);
     }
-    int rc = textcnn ? fit_textcnn(f, err) : fit_linear(f, err);
+    int rc = is_textcnn(f) ? fit_textcnn(f, err) : fit_linear(f, err);
+    stop_release();
     if (rc == 0)
         rc = final_reports(f, err);
     return rc;
@@ -244,11 +250,14 @@ static int with_corpus(struct fit *f, enum outdir_mode mode, struct err *err)
     if (rc == 0)
         rc = outdir_open(&f->out, options_str(f->o, "out"), mode, err);
     if (rc == 0) {
+        if (is_textcnn(f))
+            stop_catch(); /* before there are threads */
         f->pool = pool_open((int)options_int(f->o, "threads"));
         (void)fprintf(f->console, "%-12s %d characters, %d classes, %d threads\n", "vocabulary",
                       (int)vocab_size(f->vocab), (int)f->corpus.classes.n, pool_threads(f->pool));
         rc = train(f, err);
         pool_close(f->pool);
+        stop_release();
         outdir_close(&f->out);
     }
     packed_done(&f->train);

@@ -132,7 +132,8 @@ static void reads_files_and_tells_progress(void **state)
     enum { LINES = 50000, WIDTH = 22 };
     char *text = xmalloc((size_t)LINES * WIDTH + 1);
     for (int i = 0; i < LINES; i++)
-        (void)snprintf(text + (size_t)i * WIDTH, WIDTH + 1, "a title, no. %06d\t%d\n", i, i % 4);
+        (void)snprintf(text + (size_t)i * WIDTH, WIDTH + 1, "a title, no. %06u\t%u\n",
+                       (unsigned)i % 1000000u, (unsigned)i % 4u);
     char *path = scratch_write("train.txt", text, (size_t)LINES * WIDTH);
     struct err e;
     struct dataset d;

@@ -78,11 +78,16 @@ def mixed_records(titles, seed, partitions=6, bad_share=0.02):
                Expect(kinds, key, timestamp))
 
 
-def fill(kafka, topic, records, conf=None):
-    """Produces what mixed_records gave; returns {(partition, offset): Expect}."""
-    records = list(records)
-    places = kafka.produce(topic, (r for r, _ in records), **(conf or {}))
-    return {places[i]: expect for i, (_, expect) in enumerate(records)}
+def fill(kafka, topic, records):
+    """Produces what mixed_records gives; returns {(partition, offset): Expect}."""
+    expects = []
+
+    def arguments():
+        for record, expect in records:
+            expects.append(expect)
+            yield record
+    places = kafka.produce(topic, arguments())
+    return {places[i]: expect for i, expect in enumerate(expects)}
 
 
 def json_headline(title, **more):

@@ -62,8 +62,8 @@ log4j.appender.out.layout=org.apache.log4j.PatternLayout
 log4j.appender.out.layout.ConversionPattern=%d{ISO8601} %p %m (%c)%n
 """
 
-JAVA = ["java", "-Xms96m", "-Xmx160m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xss512k",
-        "-XX:MaxDirectMemorySize=64m", "-Djava.awt.headless=true"]
+JAVA = ["java", "-Xms64m", "-Xmx112m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xss512k",
+        "-XX:MaxDirectMemorySize=48m", "-XX:ReservedCodeCacheSize=32m", "-Djava.awt.headless=true"]
 
 QUIET = {"log_level": 0, "error_cb": lambda error: None, "socket.timeout.ms": 10000,
          "reconnect.backoff.max.ms": 500}

@@ -5,6 +5,7 @@ A round proves something only when the kill fell inside a transaction, which a r
 it sees records that a read_committed reader does not. Other rounds are repeated with another moment."""
 
 import random
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import data
@@ -12,6 +13,7 @@ from process import Failure, wait_for
 
 PARTITIONS = 6
 REPEATS = 6         # of a round whose kill fell between two transactions
+LOAD_SECONDS = 10
 GROUP = {"session.timeout.ms": 6000, "heartbeat.interval.ms": 1000}
 
 
@@ -30,6 +32,17 @@ def _progress(env, topics):
                for t in (topics.output, topics.review, topics.dead))
 
 
+def _paced(records, seconds):
+    """records, so that the last comes after about this time: there is load before, between and after the
+    kill, the stop and the restarts."""
+    begun = time.monotonic()
+    for n, record in enumerate(records):
+        ahead = n / len(records) * seconds - (time.monotonic() - begun)
+        if ahead > 0.02:
+            time.sleep(ahead)
+        yield record
+
+
 def _storm(env, topics, chance, records, total, options):
     """Both workers from start to end, with the load, the kill and the stop between. Returns what must have
     come out and how long the stop took."""
@@ -42,7 +55,7 @@ def _storm(env, topics, chance, records, total, options):
 
     first, second = start("first").wait_ready(), start("second").wait_ready()
     with ThreadPoolExecutor(1) as pool:
-        load = pool.submit(data.fill, env.kafka, topics.input, records)
+        load = pool.submit(data.fill, env.kafka, topics.input, _paced(records, LOAD_SECONDS))
         wait_for_share(chance.uniform(0.05, 0.35))
         if options.get("delivery") != "at-least-once":
             env.kafka.wait_open(topics.output, seconds=3)
@@ -53,7 +66,7 @@ def _storm(env, topics, chance, records, total, options):
         expected = load.result()
     env.wait_drained(topics, 120, alive=both)
     for worker in both:
-        worker.stop()
+        worker.wait_ready().stop()
     return expected, took
 
 

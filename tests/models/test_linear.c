@@ -212,6 +212,36 @@ static void test_large(void **state)
     free(p);
 }
 
+/* A table of two slots: every n-gram with the same last characters as the known one has its tag,
+ * half of them its slot. Only the whole key tells them apart. */
+static void test_same_tag(void **state)
+{
+    (void)state;
+    struct err err;
+    struct ngrams *g;
+    const int64_t key = (int64_t)6 << 42 | (int64_t)7 << 21 | 8;
+    const float idf = 1, weight[] = {5, 0}, bias[] = {0, 0};
+    assert_int_equal(ngrams_from("t", &key, &idf, 1, &g, &err), 0);
+    struct vocab *v = golden_vocab(VOCAB);
+    struct classes classes = golden_classes(2);
+    struct linear_weights lw = {g, weight, bias, 2, 64, 1.0f};
+    assert_int_equal(linear_save(scratch_dir(), "tag", &lw, v, &classes, &err), 0);
+    struct model *m;
+    assert_int_equal(model_open(scratch_dir(), PRECISION_AUTO, &m, &err), 0);
+    struct workspace *ws = workspace_open(m, 1, 3);
+    for (int32_t first = 3; first < VOCAB; first++) {
+        const int32_t ids[] = {first, 6, 7}, start[] = {0, 3};
+        struct batch b = {ids, start, NULL, 1};
+        float p[2];
+        model_classify(m, ws, &b, p);
+        assert_true(first == 5 ? p[0] > 0.99f : p[0] == 0.5f);
+    }
+    workspace_close(ws);
+    model_close(m);
+    vocab_close(v);
+    ngrams_close(g);
+}
+
 static void test_nothing_to_learn(void **state)
 {
     (void)state;
@@ -421,15 +451,11 @@ static void test_bad_save(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table),
-        cmocka_unit_test(test_features),
-        cmocka_unit_test(test_model),
-        cmocka_unit_test(test_large),
-        cmocka_unit_test(test_nothing_to_learn),
-        cmocka_unit_test(test_from),
-        cmocka_unit_test(test_bad_weights),
-        cmocka_unit_test(test_bad_config),
-        cmocka_unit_test(test_bad_save),
+        cmocka_unit_test(test_table),      cmocka_unit_test(test_features),
+        cmocka_unit_test(test_model),      cmocka_unit_test(test_large),
+        cmocka_unit_test(test_same_tag),   cmocka_unit_test(test_nothing_to_learn),
+        cmocka_unit_test(test_from),       cmocka_unit_test(test_bad_weights),
+        cmocka_unit_test(test_bad_config), cmocka_unit_test(test_bad_save),
     };
     return cmocka_run_group_tests(tests, NULL, scratch_done);
 }
