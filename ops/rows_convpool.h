@@ -6,6 +6,14 @@
  * title's rows go by.  Every value of a row is read once, so the loop's cost is the loads: width
  * and the number of taps are constants to the compiler. */
 
+/* The next block's columns of the same row: the table lies in the third-level cache or in memory,
+ * and a title's twenty rows are more streams than the hardware follows. */
+#ifndef AHEAD
+#define AHEAD(p)                                                                                   \
+    for (size_t line_ = 0; line_ < BLOCK * VL * sizeof *(p); line_ += 64)                          \
+    __builtin_prefetch((const char *)((p) + BLOCK * VL) + line_)
+#endif
+
 /* One window: the sum of `taps` taps at position t, for BLOCK vectors from column c of the width's
  * first tap. */
 static inline __attribute__((always_inline)) void
@@ -13,8 +21,10 @@ NAME(window)(const TABLE *const *at, int t, int taps, size_t c, size_t f, vf sum
 {
     for (int v = 0; v < BLOCK; v++)
         sum[v] = LOAD(at[t] + c + (size_t)v * VL);
+    AHEAD(at[t] + c);
     for (int j = 1; j < taps; j++) {
         const TABLE *p = at[t + j] + c + (size_t)j * f;
+        AHEAD(p);
         for (int v = 0; v < BLOCK; v++)
             sum[v] += LOAD(p + (size_t)v * VL);
     }

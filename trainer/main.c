@@ -19,6 +19,16 @@ static void usage(FILE *out)
         out);
 }
 
+/* For the documentation: a table of options for each verb. */
+static void print_docs(void)
+{
+    for (int i = 0; i < N_VERBS; i++) {
+        (void)printf("%s## %s%s%s\n\n%s.\n\n", i ? "\n" : "", verbs[i]->name,
+                     *verbs[i]->words ? " " : "", verbs[i]->words, verbs[i]->help);
+        options_markdown(verbs[i]->opts, verbs[i]->n_opts, stdout);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "";
@@ -26,6 +36,10 @@ int main(int argc, char **argv)
         return printf("rubric-trainer %s\n", RUBRIC_VERSION) < 0;
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
         usage(stdout);
+        return 0;
+    }
+    if (strcmp(name, "--print-docs") == 0) {
+        print_docs();
         return 0;
     }
     for (int i = 0; i < N_VERBS; i++)

@@ -199,12 +199,32 @@ static void report_on(const struct model *m, const struct dataset *d, const char
     report_done(&r);
 }
 
+/* A model found in --out is one that this command would have made. */
+static int same_kind(const struct fit *f, const struct model_info *info, struct err *err)
+{
+    const struct classes *c = &f->corpus.classes;
+    if (strcmp(info->family, options_str(f->o, "arch")) != 0)
+        return err_set(err, ERR_CONFLICT, "%s holds a %s model: --overwrite replaces it",
+                       f->out.path, info->family);
+    bool same = info->n_labels == c->n;
+    for (int32_t i = 0; same && i < c->n; i++)
+        same = strcmp(info->labels[i], c->names[i]) == 0;
+    return same
+               ? 0
+               : err_set(err, ERR_CONFLICT,
+                         "%s holds a model of other classes: --overwrite replaces it", f->out.path);
+}
+
 /* Opens what was written, as a worker would, and measures that. */
 static int final_reports(const struct fit *f, struct err *err)
 {
     struct model *m;
     if (model_open(f->out.path, PRECISION_AUTO, &m, err) != 0)
         return -1;
+    if (same_kind(f, model_info(m), err) != 0) {
+        model_close(m);
+        return -1;
+    }
     report_on(m, &f->corpus.dev, "dev", f->pool, f->console);
     if (f->corpus.test.n)
         report_on(m, &f->corpus.test, "test", f->pool, f->console);

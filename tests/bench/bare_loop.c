@@ -250,6 +250,9 @@ int main(int argc, char **argv)
 {
     struct options o = {.consumer_conf = rd_kafka_conf_new(), .producer_conf = rd_kafka_conf_new()};
     set(o.producer_conf, "partitioner", "murmur2_random");
+    /* A transaction that begins while the broker still writes the end of the last one is told to
+     * come again: soon, here and in rubric-worker. */
+    set(o.producer_conf, "retry.backoff.ms", "10");
     parse(&o, argc, argv);
     rd_kafka_t *producer = open_producer(&o);
     rd_kafka_topic_t *output = rd_kafka_topic_new(producer, o.output, NULL);

@@ -111,14 +111,15 @@ class Env:
             self.will_create(t.input, t.output, t.review, t.dead)
         return t
 
-    def worker(self, topics, name=None, **options):
-        """A started worker on these topics; None as an option's value leaves the option out."""
+    def worker(self, topics, log=None, **options):
+        """A started worker on these topics, its log in a file of this name; None as an option's value
+        leaves the option out."""
         os.makedirs(self.folder, exist_ok=True)
         given = dict(brokers=self.kafka.bootstrap, group=topics.group, input=topics.input, output=topics.output,
                      dead_letter=topics.dead, model=self.model)
         given.update(options)
-        name = name or f"worker{len(self._workers) + 1}"
-        worker = Worker(self.program(self.args.worker), os.path.join(self.folder, name),
+        log = log or f"worker{len(self._workers) + 1}"
+        worker = Worker(self.program(self.args.worker), os.path.join(self.folder, log),
                         **{k: v for k, v in given.items() if v is not None})
         self._workers.append(worker)
         return worker

@@ -1,6 +1,6 @@
 """A real Apache Kafka broker (KRaft, one node, loopback), started and stopped by the tests, and the few
 client calls the tests need. The jars come from kafka/fetch; the client is Debian's python3-confluent-kafka
-(1.7 on Debian 12), of which only calls are used that later versions still have."""
+(1.7 on Debian 12 and 13), of which only calls are used that later versions still have."""
 
 import atexit
 import os

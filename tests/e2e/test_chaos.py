@@ -47,7 +47,7 @@ def _storm(env, topics, chance, records, total, options):
     """Both workers from start to end, with the load, the kill and the stop between. Returns what must have
     come out and how long the stop took."""
     def start(name):
-        return env.worker(topics, name=f"{topics.group}-{name}", review=topics.review, review_threshold=0.5,
+        return env.worker(topics, log=f"{topics.group}-{name}", review=topics.review, review_threshold=0.5,
                           kafka=GROUP, **options)
 
     def wait_for_share(share):

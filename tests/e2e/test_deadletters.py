@@ -135,6 +135,17 @@ def test_bad_headlines_inside_a_batch(env):
     same("value", out[0, 0, 1].value, lines)
 
 
+def test_too_many_headlines_in_a_record(env):
+    """A record over max-headlines is one dead letter; none of its headlines is published."""
+    values = [wire.batch(wire.headline(t) for t in TITLES[:n]) for n in (3, 4, 5, 2)]
+    topics, places, out = run(env, [dict(value=v, partition=0) for v in values], partitions=1, max_headlines=4)
+    same("records", sorted((o, i) for _, o, i in out),
+         [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (1, 3), (2, 0), (3, 0), (3, 1)])
+    same("topic", out[0, 2, 0].topic, topics.dead)
+    same("value", out[0, 2, 0].value, values[2])
+    same("reason", dict(out[0, 2, 0].headers)["dlq.reason"], b"malformed")
+
+
 def _with_limits(env, records, output=None, dead=None, wire_out=None):
     """Sends records through a worker whose output or dead-letter topic takes no record batch over that many
     bytes; returns ({source offset: record}, topics)."""

@@ -49,10 +49,10 @@ def test_broker_away_at_the_start(env):
     same("records out", len(env.kafka.read(topics.output)), len(TITLES))
 
 
-def _broker_restarts(env, end):
+def _broker_restarts(env, end, **options):
     topics = env.topics(6)
     feeder = env.feed(topics, 1500)
-    workers = [env.worker(topics, kafka=GROUP).wait_ready() for _ in range(2)]
+    workers = [env.worker(topics, kafka=GROUP, **options).wait_ready() for _ in range(2)]
     for _ in range(2):
         env.kafka.wait_open(topics.output, 2, beyond=500)
         end()
@@ -67,8 +67,8 @@ def _broker_restarts(env, end):
     for worker in workers:
         worker.wait_ready()
         worker.stop()
-    env.check_exactly_once(topics, expected)
-    return f"{len(expected)} records"
+    ledger = env.check_exactly_once(topics, expected, exactly_once=not options)
+    return f"{len(expected)} records" + (f", {ledger.repeated} repeated" if options else "")
 
 
 def test_broker_stopped_and_restarted(env):
@@ -79,12 +79,16 @@ def test_broker_killed_and_restarted(env):
     return _broker_restarts(env, env.kafka.kill)
 
 
+def test_broker_restarted_at_least_once(env):
+    return _broker_restarts(env, env.kafka.stop, delivery="at-least-once")
+
+
 def test_zombie(env):
     """A worker that sleeps past its session while another takes over: what it had begun must not count
     when it wakes, and it must find its way back."""
     topics = env.topics(6)
     feeder = env.feed(topics, 2000)
-    sleeper, other = [env.worker(topics, name=n, kafka=GROUP).wait_ready() for n in ("sleeper", "other")]
+    sleeper, other = [env.worker(topics, log=n, kafka=GROUP).wait_ready() for n in ("sleeper", "other")]
     rounds = 0
     for _ in range(2):
         env.kafka.wait_open(topics.output, 3, beyond=1000)

@@ -74,7 +74,7 @@ def test_metrics_and_health(env):
     env.kafka.produce(topics.input, records)
     worker = env.worker(topics, kafka={"statistics.interval.ms": 500}).wait_ready()
     env.wait_drained(topics, alive=[worker])
-    time.sleep(1.2)
+    wait_for("a lag of 0", lambda: worker.metric(r"^rubric_consumer_lag\w*\{") == 0, 10)
     same("/livez", worker.get("/livez")[0], 200)
     same("/readyz", worker.get("/readyz")[0], 200)
     same("another path", worker.get("/nothing-here")[0], 404)
@@ -230,7 +230,8 @@ def test_configuration_from_a_file_and_the_environment(env):
     path = os.path.join(env.folder, "worker.conf")
     with open(path, "w") as f:
         f.write(f"# a comment\nbrokers = {env.kafka.bootstrap}\ngroup = {topics.group}\ninput = {topics.input}\n"
-                f"output = {topics.output}\ndead-letter = nowhere\nmodel = {env.model}\nkafka.session.timeout.ms = 6000\n")
+                f"output = {topics.output}\ndead-letter = nowhere\nmodel = {env.model}\n"
+                "kafka.session.timeout.ms = 6000\n")
     worker = env.worker(topics, config=path, brokers=None, group=None, input=None, output=None, dead_letter=None,
                         model=None, environment={"RUBRIC_DEAD_LETTER": topics.dead})
     env.wait_drained(topics, alive=[worker])

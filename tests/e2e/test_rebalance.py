@@ -13,11 +13,11 @@ GROUP = {"session.timeout.ms": 3000, "heartbeat.interval.ms": 500}
 def _storm(env, topics, kafka, seconds=12, rate=2500):
     """One worker stays, others join and leave every two seconds, by SIGTERM and once by SIGKILL."""
     feeder = env.feed(topics, rate)
-    stays = env.worker(topics, name="stays", kafka=kafka).wait_ready()
+    stays = env.worker(topics, log="stays", kafka=kafka).wait_ready()
     begun, n = time.monotonic(), 0
     while time.monotonic() - begun < seconds:
         n += 1
-        guest = env.worker(topics, name=f"guest{n}", kafka=kafka)
+        guest = env.worker(topics, log=f"guest{n}", kafka=kafka)
         time.sleep(2)
         stays.must_live()
         if n == 2:
@@ -80,7 +80,7 @@ def test_cooperative_is_refused_or_works(env):
     """Only eager assignors must work; the incremental one may be refused, but at the start and by name."""
     topics = env.topics(6)
     kafka = dict(GROUP, **{"partition.assignment.strategy": "cooperative-sticky"})
-    worker = env.worker(topics, name="asks", kafka=kafka)
+    worker = env.worker(topics, log="asks", kafka=kafka)
     end = time.monotonic() + 8
     while worker.alive() and time.monotonic() < end and worker.get("/readyz")[0] != 200:
         time.sleep(0.1)

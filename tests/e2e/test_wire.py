@@ -1,6 +1,7 @@
 """Every form a headline may come in and a category may go out in."""
 
 import json
+import os
 import re
 import subprocess
 import time
@@ -188,3 +189,50 @@ def test_compressed_input(env):
                           **{"compression.type": codec})
     env.work_off(topics)
     same("records out", len(env.kafka.read(topics.output)), 40)
+
+
+def test_top_and_title_when_asked(env):
+    """The k best categories, falling, and a copy of the title: only when asked for."""
+    records = [dict(value=wire.headline(t), partition=0) for t in TITLES]
+    for form, read in (("protobuf", wire.category), ("json", json.loads)):
+        topics, _, out = run(env, records, partitions=1, wire_out=form, top=3, with_title=True)
+        for r, title in zip(env.kafka.read(topics.output), TITLES):
+            got = read(r.value)
+            same("title", got["title"], title)
+            same("number of the best", len(got["top"]), 3)
+            same("the best of them", got["top"][0]["label"], got["label"])
+            falling = [s["probability"] for s in got["top"]]
+            if sorted(falling, reverse=True) != falling or sum(falling) > 1.0001:
+                raise Failure(f"probabilities of the best: {falling}")
+
+
+def test_several_input_topics(env):
+    """Each record says which topic it came from; offsets of all are committed."""
+    first, second = env.topics(2), env.topics(3)
+    for topics, titles in ((first, TITLES[:20]), (second, TITLES[20:])):
+        env.kafka.produce(topics.input, [dict(value=wire.headline(t, id=t)) for t in titles])
+    worker = env.worker(first, input=f"{first.input},{second.input}")
+    env.wait_drained(first, alive=[worker])
+    env.wait_drained(second._replace(group=first.group), alive=[worker])
+    worker.stop()
+    came = {wire.category(r.value)["id"]: dict(r.headers)["source-topic"].decode()
+            for r in env.kafka.read(first.output)}
+    same("source topics", came, {t: (first.input if i < 20 else second.input) for i, t in enumerate(TITLES)})
+
+
+def test_model_from_a_registry(env):
+    """The alias is resolved, and the version stands in every record."""
+    registry = "dir:" + os.path.join(env.folder, "registry")
+    pushed = subprocess.run([env.program(env.args.trainer), "push", "--model", env.model, "--registry", registry,
+                             "--name", "news", "--alias", "today"], stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True)
+    if pushed.returncode != 0:
+        raise Failure(f"rubric-trainer push: {pushed.stdout}")
+    [version] = os.listdir(os.path.join(env.folder, "registry", "news", "versions"))
+    topics, _, out = run(env, [dict(value=wire.headline(t)) for t in TITLES], model=None, registry=registry,
+                         name="news", alias="today")
+    same("records out", len(out), len(TITLES))
+    for r in out.values():
+        got = wire.category(r.value)
+        check_headers(r, got["model_name"], version)
+        same("model_version", got["model_version"], version)

@@ -15,8 +15,9 @@ DRAIN_SECONDS = 30  # no SIGTERM may take longer than this
 
 
 class Worker:
-    """Starts `rubric-worker run`. options: names of the worker's options with '_' for '-', kafka= a dict of
-    librdkafka properties, environment= variables added to ours. What it writes goes to PATH.out and PATH.err."""
+    """Starts `rubric-worker run`. options: names of the worker's options with '_' for '-' (True: a switch),
+    kafka= a dict of librdkafka properties, environment= variables added to ours. What it writes goes to
+    PATH.out and PATH.err."""
 
     def __init__(self, program, path, kafka=None, environment=None, **options):
         self.port = free_port()
@@ -24,7 +25,7 @@ class Worker:
         options.setdefault("http", f"127.0.0.1:{self.port}")
         argv = [program, "run"]
         for name, value in options.items():
-            argv += ["--" + name.replace("_", "-"), str(value)]
+            argv += ["--" + name.replace("_", "-")] + ([] if value is True else [str(value)])
         argv += [f"--kafka.{name}={value}" for name, value in (kafka or {}).items()]
         self.argv = argv
         self.sent = set()

@@ -131,6 +131,22 @@ static void kill_and_resume(void **state)
     assert_int_equal(run_list(&verb_fit, args), 0);
     run_expect_text("stdout", "nothing to resume");
     run_expect_same("a/model.safetensors", "b/model.safetensors");
+    assert_int_equal(
+        run_verb(verb_fit, "--arch", "linear", "--data", TINY, "--out", "%/b", "--resume"), 70);
+    run_expect_text("stderr", "holds a textcnn model");
+}
+
+/* No signal handler may run on the computing threads' stacks (trainer/stop.h). */
+static void expect_blocked(pid_t pid)
+{
+    char *path = file_path("/proc/%ld/status", (long)pid), *text;
+    unsigned long long mask = 0;
+    assert_int_equal(file_read(path, 1 << 20, &text, NULL, NULL), 0);
+    const char *line = strstr(text, "SigBlk:");
+    assert_true(line && sscanf(line, "SigBlk: %llx", &mask) == 1);
+    assert_true(mask >> (SIGTERM - 1) & 1 && mask >> (SIGINT - 1) & 1);
+    free(text);
+    free(path);
 }
 
 static void terminate_and_resume(void **state)
@@ -142,6 +158,8 @@ static void terminate_and_resume(void **state)
     for (int i = 0; i < 2; i++) {
         pid_t pid = run_start(&verb_fit, args);
         wait_for("b/trainer.safetensors");
+        if (i == 0)
+            expect_blocked(pid);
         (void)kill(pid, signals[i]);
         int status = run_wait(pid);
         /* The second may come before the handler is set: then it ends the process at once, which
