@@ -185,9 +185,10 @@ static int subscribe(struct kafka_in *in, const char *topics, struct err *err)
 static const struct {
     const char *key, *value;
 } consumer_defaults[] = {
-    /* Modest prefetch: memory stays bounded whatever the lag. */
-    {"queued.max.messages.kbytes", "16384"},
-    {"queued.min.messages", "20000"},
+    /* Prefetch: memory stays bounded whatever the lag, but there is more than a second's work of a
+     * fast model in it, for a partition whose share is full is not fetched again for a second. */
+    {"queued.max.messages.kbytes", "65536"},
+    {"queued.min.messages", "200000"},
     {"partition.assignment.strategy", "range"},
 };
 
