@@ -122,16 +122,21 @@ int file_sync_dir(const char *path, struct err *err)
 
 int file_replace(const char *path, const void *data, size_t len, struct err *err)
 {
-    char *tmp = file_path("%s.tmp.%ld", path, (long)getpid());
-    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    /* A hidden name of its own: process ids collide between containers that share a volume. */
+    const char *base = strrchr(path, '/');
+    base = base ? base + 1 : path;
+    char *tmp = file_path("%.*s.%s.XXXXXX", (int)(base - path), path, base);
+    int fd = mkostemp(tmp, O_CLOEXEC);
     if (fd < 0) {
-        (void)fail(err, tmp, "create");
+        (void)fail(err, path, "create beside it");
         free(tmp);
         return -1;
     }
     int rc = write_all(fd, data, len);
     if (rc != 0)
         (void)fail(err, tmp, "write");
+    else if ((rc = fchmod(fd, 0644)) != 0)
+        (void)fail(err, tmp, "chmod");
     else if ((rc = fsync(fd)) != 0)
         (void)fail(err, tmp, "fsync");
     (void)close(fd);

@@ -20,9 +20,9 @@ struct file_map {
 int file_map_open(struct file_map *m, const char *path, struct err *err);
 void file_map_close(struct file_map *m);
 
-/* Writes path + ".tmp.PID", fsyncs it, renames it over path and fsyncs the directory: a reader sees
- * the old file or the new one, never a part. On failure the old file is untouched and the temporary
- * one removed. */
+/* Writes a hidden temporary file beside path (mode 0644), fsyncs it, renames it over path and
+ * fsyncs the directory: a reader sees the old file or the new one, never a part. On failure the old
+ * file is untouched and the temporary one removed. */
 int file_replace(const char *path, const void *data, size_t len, struct err *err);
 
 /* Copies a file the same way. */
