@@ -12,7 +12,7 @@ enum close_reason batcher_close(const struct batch_limits *limits, const struct 
 {
     if (fill->records == 0)
         return CLOSE_NOT;
-    if (fill->titles >= limits->titles)
+    if (fill->titles >= limits->titles || fill->records >= limits->titles)
         return CLOSE_TITLES;
     if (fill->tokens >= limits->tokens)
         return CLOSE_TOKENS;

@@ -175,6 +175,22 @@ static int need(const char *value, const char *option, const char *why, struct e
     return value && *value ? 0 : err_set(err, ERR_CONFIG, "%s is not set: %s", option, why);
 }
 
+/* Results must not come back as headlines. */
+static int check_no_loop(const struct config *cfg, struct err *err)
+{
+    const char *const outputs[] = {cfg->output, cfg->dead_letter, cfg->review};
+    for (size_t i = 0; i < sizeof outputs / sizeof *outputs; i++) {
+        size_t n = outputs[i] ? strlen(outputs[i]) : 0;
+        for (const char *in = cfg->input; n && *in; in += in[0] == ',') {
+            size_t len = strcspn(in, ",");
+            if (len == n && strncmp(in, outputs[i], n) == 0)
+                return err_set(err, ERR_CONFIG, "topic %s is both read and written", outputs[i]);
+            in += len;
+        }
+    }
+    return 0;
+}
+
 int config_check(const struct options *o, struct config *cfg, struct err *err)
 {
     *cfg = (struct config){
@@ -234,6 +250,13 @@ int config_check(const struct options *o, struct config *cfg, struct err *err)
         check_topic("output", cfg->output, false, true, err) != 0 ||
         check_topic("dead-letter", cfg->dead_letter, false, false, err) != 0 ||
         (cfg->review && check_topic("review", cfg->review, false, false, err) != 0))
+        return -1;
+    if (cfg->commit_interval_ns * 2 > (int64_t)cfg->transaction_timeout_ms * 1000000)
+        return err_set(
+            err, ERR_CONFIG,
+            "commit-interval-ms is over half of transaction-timeout-ms: brokers would abort "
+            "transactions that are still open");
+    if (check_no_loop(cfg, err) != 0)
         return -1;
     return check_passed(o, err);
 }

@@ -12,6 +12,10 @@
 #include "worker/kafka_in.h"
 #include "worker/metrics.h"
 
+/* Assigning again stops the old fetch at some later moment, and stopping takes the forwarding away:
+ * it is renewed this often (harmless when it stands). */
+#define FORWARD_EVERY_NS 100000000
+
 /* Events (rebalances, errors) are looked after at least this often while records flow. */
 #define SERVE_EVERY_NS 2000000
 
@@ -23,7 +27,7 @@ struct kafka_in {
     int64_t from; /* RD_KAFKA_OFFSET_BEGINNING or _END, for partitions without a committed offset */
     bool joined;  /* an assignment was received (maybe of no partition) and not given back */
     bool left;
-    int64_t served_ns;
+    int64_t served_ns, forwarded_ns;
     rd_kafka_message_t *held; /* a record that came with the events while none was wanted */
     pthread_mutex_t lock;     /* guards sources for kafka_in_metrics */
     struct source **sources;
@@ -125,6 +129,9 @@ static void on_assign(struct kafka_in *in, rd_kafka_topic_partition_list_t *part
         atomic_store(&s->committed, -1);
         atomic_store(&s->position, p->offset >= 0 ? p->offset : -1);
     }
+    /* Before the fetch starts: what arrived on the consumer's own queue first would be read out of
+     * order with what follows on ours. */
+    forward_queues(in, parts);
     rd_kafka_resp_err_t e = rd_kafka_assign(in->rk, parts);
     if (e)
         log_error("assign-failed", "%s", rd_kafka_err2str(e));
@@ -368,6 +375,8 @@ static bool take(struct kafka_in *in, rd_kafka_message_t *m, struct record *r)
         return false;
     }
     r->source->at_end = false;
+    if (r->source->start < 0) /* the end of the log moves: going back must come here again */
+        r->source->start = m->offset;
     atomic_store_explicit(&r->source->position, m->offset + 1, memory_order_relaxed);
     metric_add(M_RECORDS_CONSUMED, 1);
     return true;
@@ -384,6 +393,12 @@ bool kafka_in_poll(struct kafka_in *in, bool want, int timeout_ms, struct record
     int64_t now = clock_ns();
     if ((!want || now - in->served_ns >= SERVE_EVERY_NS) && !in->held) {
         in->served_ns = now;
+        if (in->joined && now - in->forwarded_ns >= FORWARD_EVERY_NS) {
+            rd_kafka_topic_partition_list_t *parts = assigned_partitions(in);
+            forward_queues(in, parts);
+            rd_kafka_topic_partition_list_destroy(parts);
+            in->forwarded_ns = now;
+        }
         rd_kafka_message_t *m = rd_kafka_consumer_poll(in->rk, want ? 0 : timeout_ms);
         if (m && !m->err && !want)
             in->held = m;

@@ -91,6 +91,9 @@ static int producer_conf(struct kafka_out *out, rd_kafka_conf_t *conf, struct er
      * its markers: 100 ms, the client's default, would be most of a headline's age. */
     if (!passed(cfg, "retry.backoff.ms") && client_set(conf, "retry.backoff.ms", "10", err) != 0)
         return -1;
+    if (!passed(cfg, "queue.buffering.max.kbytes") &&
+        client_set(conf, "queue.buffering.max.kbytes", "65536", err) != 0)
+        return -1;
     if (!cfg->exactly_once)
         return 0;
     if (client_set(conf, "transactional.id", out->transactional_id, err) != 0)
@@ -102,9 +105,10 @@ static void drop_producer(struct kafka_out *out)
 {
     if (!out->rk)
         return;
-    (void)rd_kafka_purge(out->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT |
-                                      RD_KAFKA_PURGE_F_NON_BLOCKING);
-    (void)rd_kafka_poll(out->rk, 0);
+    /* What is on its way is waited for, not purged: librdkafka 2.0 frees a purged message again
+     * when the answer to its request is a fatal error. */
+    (void)rd_kafka_purge(out->rk, RD_KAFKA_PURGE_F_QUEUE);
+    (void)rd_kafka_flush(out->rk, 2000);
     for (int i = 0; i < out->n_topics; i++) {
         if (out->topics[i].handle)
             rd_kafka_topic_destroy(out->topics[i].handle);
@@ -249,6 +253,10 @@ static enum kafka_outcome judge(rd_kafka_error_t *e, const char *what, struct er
 enum kafka_outcome kafka_out_begin(struct kafka_out *out, struct err *err)
 {
     out->failed = RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (!out->rk) {
+        (void)err_set(err, ERR_UNAVAILABLE, "there is no producer");
+        return KAFKA_FATAL;
+    }
     if (!out->cfg->exactly_once)
         return KAFKA_OK;
     rd_kafka_error_t *e = rd_kafka_begin_transaction(out->rk);
@@ -411,8 +419,8 @@ enum kafka_outcome kafka_out_commit(struct kafka_out *out, struct source *const 
 enum kafka_outcome kafka_out_abort(struct kafka_out *out, struct err *err)
 {
     if (!out->cfg->exactly_once) {
-        (void)rd_kafka_purge(out->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-        (void)rd_kafka_flush(out->rk, 1000);
+        (void)rd_kafka_purge(out->rk, RD_KAFKA_PURGE_F_QUEUE); /* as in drop_producer */
+        (void)rd_kafka_flush(out->rk, 2000);
     }
     while (out->cfg->exactly_once) {
         rd_kafka_error_t *e = rd_kafka_abort_transaction(out->rk, -1);
@@ -431,5 +439,6 @@ enum kafka_outcome kafka_out_abort(struct kafka_out *out, struct err *err)
 
 void kafka_out_serve(struct kafka_out *out)
 {
-    (void)rd_kafka_poll(out->rk, 0);
+    if (out->rk)
+        (void)rd_kafka_poll(out->rk, 0);
 }

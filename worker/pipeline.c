@@ -1,6 +1,7 @@
 #include "worker/pipeline.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -77,9 +78,15 @@ struct pipeline *pipeline_open(const struct model *m, const struct config *cfg)
     (void)pthread_cond_init(&p->changed_cond, &attr);
     (void)pthread_condattr_destroy(&attr);
     p->threads = xcalloc((size_t)cfg->threads, sizeof *p->threads);
+    /* A signal that interrupts a thread inside oneDNN's products overwrites what lies below its
+     * stack pointer: inference threads take none. */
+    sigset_t all, before;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     for (int i = 0; i < cfg->threads; i++)
         if (pthread_create(&p->threads[p->n_threads], NULL, inference_main, p) == 0)
             p->n_threads++;
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (p->n_threads == 0) {
         pipeline_close(p);
         return NULL;

@@ -1,5 +1,6 @@
 #include "worker/publish.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,7 +118,7 @@ static enum kafka_outcome send_dead(struct publisher *p, struct kafka_out *out,
         .original = r,
     };
     enum kafka_outcome o = kafka_out_send(out, &m, err);
-    for (int step = 0; o == KAFKA_TOO_LARGE && step < 3; step++) {
+    for (int step = 0; o == KAFKA_TOO_LARGE && step < 4; step++) {
         if (step == 0) {
             (void)snprintf(bytes, sizeof bytes, "%zu", r->len);
             h[m.n_headers++] = text_header("dlq.truncated", bytes);
@@ -125,6 +126,8 @@ static enum kafka_outcome send_dead(struct publisher *p, struct kafka_out *out,
             m.len = 0;
         } else if (step == 1) {
             m.original = NULL; /* headers can be large as well */
+        } else if (step == 2) {
+            h[5] = text_header("dlq.error", "");
         } else {
             (void)snprintf(key_bytes, sizeof key_bytes, "%zu", r->key_len);
             h[m.n_headers++] = text_header("dlq.truncated-key", key_bytes);
@@ -185,6 +188,8 @@ static enum kafka_outcome send_category(struct publisher *p, struct kafka_out *o
 static void note_source(struct publisher *p, const struct record *r)
 {
     struct source *s = r->source;
+    assert(s->pending <=
+           r->offset); /* in order: an offset may never be committed past a record unread */
     if (s->pending < 0) {
         if (p->n_sources == p->cap_sources) {
             p->cap_sources = p->cap_sources ? 2 * p->cap_sources : 64;

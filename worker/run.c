@@ -1,10 +1,14 @@
-/* The poll thread. It owns the consumer and the batch being filled; what happens in which order:
+/* The poll thread. It owns the consumer and the batch being filled.
  *
- *   start     model, HTTP port, topics (waited for), consumer, producer, threads
- *   loop      serve Kafka's events; fill the batch; submit it when it closes; after a failure go
- * back to the committed offsets revoke    submit what is open, wait until everything in flight is
- * committed, only then let the partitions go; when they are lost already, commit nothing more stop
- * the same as revoke, then leave the group; bounded by drain-timeout-ms */
+ * Start: model, HTTP port, topics (waited for), consumer, producer, threads.
+ *
+ * Loop: serve Kafka's events; fill the batch; submit it when it closes; after a failure go back to
+ * the committed offsets.
+ *
+ * Revoke: submit what is open, wait until everything in flight is committed, only then let the
+ * partitions go; when they are lost already, commit nothing more.
+ *
+ * Stop: the same as revoke, then leave the group; bounded by drain-timeout-ms. */
 #include "worker/run.h"
 
 #include <poll.h>
@@ -109,6 +113,14 @@ static void drop_current(struct service *s)
     atomic_store(&s->filling, false);
 }
 
+/* Fixes the moment when waiting for brokers ends; the first call counts. */
+static void start_drain(struct service *s)
+{
+    int64_t none = 0;
+    (void)atomic_compare_exchange_strong(&s->drain_until_ns, &none,
+                                         clock_ns() + s->cfg->drain_timeout_ns);
+}
+
 /* Waits until nothing is in flight and no transaction is open; from `until` on by giving up instead
  * of committing. The wait itself has no bound while the service runs: partitions must not be given
  * up under an open transaction. */
@@ -118,6 +130,8 @@ static bool settle(struct service *s, int64_t until_ns)
     committer_hurry(s->committer, true);
     for (;;) {
         int64_t slice = clock_ns() + 100000000;
+        if (stopping()) /* from here on everything that waits for brokers is bounded */
+            start_drain(s);
         atomic_store(&s->tick_ns, clock_ns());
         if (pipeline_wait_idle(s->pipeline, committer_busy, s->committer, slice))
             break;
@@ -125,8 +139,12 @@ static bool settle(struct service *s, int64_t until_ns)
             in_time = false;
             committer_fail_epoch(s->committer, s->epoch);
         }
-        if (!in_time && !keep_going(s))
+        if (!in_time && !keep_going(s)) {
+            /* A second signal: a moment for the abort, so that readers are not held up. */
+            (void)pipeline_wait_idle(s->pipeline, committer_busy, s->committer,
+                                     clock_ns() + 1000000000);
             break;
+        }
     }
     committer_hurry(s->committer, false);
     return in_time;
@@ -222,12 +240,13 @@ static bool drain(struct service *s)
     int64_t until = clock_ns() + s->cfg->drain_timeout_ns;
     log_info("draining", "finishing what is in flight, at most %lld ms",
              (long long)(s->cfg->drain_timeout_ns / 1000000));
-    atomic_store(&s->drain_until_ns, until + 2000000000);
+    start_drain(s);
+    until = atomic_load(&s->drain_until_ns);
     if (s->current && s->current->fill.records)
         submit(s, CLOSE_SHUTDOWN);
     else
         drop_current(s);
-    return settle(s, until);
+    return settle(s, until) && committer_failed_epoch(s->committer) < s->epoch;
 }
 
 static bool live(void *arg, struct buf *body)
@@ -324,7 +343,12 @@ static int wait_for_topics(struct service *s, struct err *err)
 static int open_model(struct service *s, struct err *err)
 {
     int64_t begin = clock_ns();
-    if (load_model(s->cfg->options, &s->model, err) != 0)
+    sigset_t all, before; /* see pipeline_open */
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc = load_model(s->cfg->options, &s->model, err);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (rc != 0)
         return -1;
     double seconds = (double)(clock_ns() - begin) * 1e-9;
     const struct model_info *info = model_info(s->model);
@@ -425,7 +449,7 @@ int run_service(const struct config *cfg, struct err *err)
                       "stopped before everything in flight was committed; it will be read again");
             _exit(EXIT_NOT_DRAINED);
         }
-    } else if (err->code == ERR_CANCELLED && stopping()) {
+    } else if (stopping()) {
         rc = 0;
     }
     finish(&s);

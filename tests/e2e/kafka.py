@@ -63,7 +63,8 @@ log4j.appender.out.layout.ConversionPattern=%d{ISO8601} %p %m (%c)%n
 """
 
 JAVA = ["java", "-Xms64m", "-Xmx112m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xss512k",
-        "-XX:MaxDirectMemorySize=48m", "-XX:ReservedCodeCacheSize=32m", "-Djava.awt.headless=true"]
+        "-XX:MaxDirectMemorySize=48m", "-XX:ReservedCodeCacheSize=32m",
+        "-Djdk.nio.maxCachedBufferSize=65536"]
 
 QUIET = {"log_level": 0, "error_cb": lambda error: None, "socket.timeout.ms": 10000,
          "reconnect.backoff.max.ms": 500}
@@ -119,7 +120,7 @@ class Kafka:
             self._format()
         with open(self.log, "ab") as log:
             self.child = spawn(self._java("kafka.Kafka", os.path.join(self.home, "server.properties")),
-                               stdout=log, stderr=log)
+                               stdout=log, stderr=log, env=dict(os.environ, MALLOC_ARENA_MAX="1"))
         end = time.monotonic() + seconds
         while True:
             if self.child.poll() is not None:

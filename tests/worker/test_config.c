@@ -54,6 +54,11 @@ static void refuses(void **state)
         {"review-threshold = 0.5\n", "review is not set: review-threshold sends categories there"},
         {"brokers =\n", "brokers is not set: the worker needs at least one broker, host:port"},
         {"dead-letter =\n", "dead-letter is not set: what cannot be classified must go somewhere"},
+        {"input = a,out\n", "topic out is both read and written"},
+        {"transaction-timeout-ms = 1000\ncommit-interval-ms = 600\n",
+         "commit-interval-ms is over half of transaction-timeout-ms: brokers would abort "
+         "transactions "
+         "that are still open"},
         {"registry = dir:/r\n", "model and registry are both set: one of them says what to run"},
         {"output = a b\n",
          "output = \"a b\": topic names are made of letters, digits, '.', '_' and '-'"},
