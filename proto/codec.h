@@ -34,6 +34,10 @@ struct headline {
     const char *title; /* not checked: run title_check */
     size_t title_len;
     int64_t published_unix_ms; /* 0 when absent */
+    /* What is wrong with this one beside its title (an id that is not UTF-8, a JSON value of the
+     * wrong type): it cannot be used, the others of its record can. NULL: nothing. A static string.
+     */
+    const char *fault;
 };
 
 /* max_memory bounds what decoding one record allocates. 64 times the largest record is enough for
@@ -45,8 +49,9 @@ void codec_close(struct codec *c); /* NULL allowed */
 /* Decodes value[0..len) into *items (borrowed, n of them). 0 with n == 0 is an empty batch. -1: the
  * record cannot be decoded; err says why and, where that can be known, at which byte or headline,
  * but never quotes the record. Text borrowed from value is not copied: value must live as long as
- * items. A headline without title, or in JSON with one that is no string, comes out with title_len
- * 0 and is judged by title_check like any other. */
+ * items. A headline that is wrong by itself says so in its fault; one without title, or in JSON
+ * with one that is no string, comes out with title_len 0 and is judged by title_check like any
+ * other. */
 int codec_decode(struct codec *c, const void *value, size_t len, const struct headline **items,
                  size_t *n, struct err *err);
 

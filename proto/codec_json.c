@@ -25,39 +25,39 @@ static const json_t *member(const json_t *obj, const char *key)
 }
 
 /* An id is text; a number is taken as the digits it is written with. */
-static int read_id(struct codec *c, const json_t *id, struct headline *h, struct err *err)
+static void read_id(struct codec *c, const json_t *id, struct headline *h)
 {
     if (json_is_integer(id)) {
         json_t *digits = json_sprintf("%lld", (long long)json_integer_value(id));
         (void)json_array_append_new(c->documents, digits);
         id = digits;
     }
-    if (!json_is_string(id))
-        return err_set(err, ERR_FORMAT, "\"id\": expected a string");
+    if (!json_is_string(id)) {
+        h->fault = "\"id\": expected a string";
+        return;
+    }
     h->id = json_string_value(id);
     h->id_len = json_string_length(id);
-    return 0;
 }
 
 static int add_object(struct codec *c, const json_t *obj, struct err *err)
 {
     struct headline h = {.id = "", .title = ""};
-    int rc = json_is_object(obj) ? 0 : err_set(err, ERR_FORMAT, "expected an object");
+    if (!json_is_object(obj))
+        h.fault = "expected an object";
     const json_t *id = member(obj, "id"), *title = member(obj, "title"),
                  *published = member(obj, "published_unix_ms");
-    if (rc == 0 && id)
-        rc = read_id(c, id, &h, err);
-    if (rc == 0 && json_is_string(title)) {
+    if (id)
+        read_id(c, id, &h);
+    if (json_is_string(title)) {
         h.title = json_string_value(title);
         h.title_len = json_string_length(title);
     }
-    if (rc == 0 && published) {
+    if (published) {
         h.published_unix_ms = json_integer_value(published);
         if (!json_is_integer(published))
-            rc = err_set(err, ERR_FORMAT, "\"published_unix_ms\": expected an integer");
+            h.fault = "\"published_unix_ms\": expected an integer";
     }
-    if (rc != 0)
-        return err_prefix(err, "headline %zu", c->n);
     return codec_add(c, &h, err);
 }
 

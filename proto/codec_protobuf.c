@@ -120,13 +120,13 @@ static int refuse(const struct codec *c, const unsigned char *value, size_t len,
 static int add(struct codec *c, const ProtobufCBinaryData *id, const ProtobufCBinaryData *title,
                int64_t published, struct err *err)
 {
-    const struct headline h = {.id = id->len ? (const char *)id->data : "",
-                               .id_len = id->len,
-                               .title = title->len ? (const char *)title->data : "",
-                               .title_len = title->len,
-                               .published_unix_ms = published};
+    struct headline h = {.id = id->len ? (const char *)id->data : "",
+                         .id_len = id->len,
+                         .title = title->len ? (const char *)title->data : "",
+                         .title_len = title->len,
+                         .published_unix_ms = published};
     if (!is_utf8(id->data, id->len))
-        return err_set(err, ERR_FORMAT, "headline %zu: id is not UTF-8", c->n);
+        h.fault = "id is not UTF-8";
     return codec_add(c, &h, err);
 }
 

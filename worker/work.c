@@ -93,12 +93,23 @@ static int32_t count_tokens(const char *s, size_t n, int32_t max)
     return points;
 }
 
+static void add_note(struct work *w, struct item *it, const char *note)
+{
+    it->reason = REASON_MALFORMED;
+    it->title = (uint32_t)w->notes.len;
+    buf_put(&w->notes, note, strlen(note) + 1);
+}
+
 static void add_headline(struct work *w, const struct headline *h, int32_t index,
                          const struct config *cfg, int32_t max_tokens)
 {
     struct item *it = new_item(w, index);
     it->published_unix_ms = h->published_unix_ms;
     it->reason = reason_of(title_check(h->title, h->title_len, cfg->max_title_bytes, NULL));
+    if (h->fault) {
+        add_note(w, it, h->fault);
+        return;
+    }
     if (it->reason != REASON_NONE)
         return;
     it->id = (uint32_t)w->text.len;
@@ -131,10 +142,7 @@ void work_add(struct work *w, const struct record *r, struct codec *codec, const
     size_t n;
     struct err err;
     if (codec_decode(codec, r->value, r->len, &items, &n, &err) != 0) {
-        struct item *it = new_item(w, 0);
-        it->reason = REASON_MALFORMED;
-        it->title = (uint32_t)w->notes.len;
-        buf_put(&w->notes, err.msg, strlen(err.msg) + 1);
+        add_note(w, new_item(w, 0), err.msg);
         return;
     }
     if (n == 0)

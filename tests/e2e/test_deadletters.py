@@ -117,11 +117,13 @@ def test_text_reasons(env):
 def test_bad_headlines_inside_a_batch(env):
     """The whole record goes to dead letters once for each bad headline, its index named; the others of the
     batch are published."""
-    bad = {1: (b"\xff", "invalid-utf8"), 3: (b"", "empty-title"), 4: (b"a\x00", "nul-in-title")}
-    value = wire.batch(wire.headline(bad[i][0] if i in bad else TITLES[i], id=str(i)) for i in range(6))
+    bad = {1: (b"\xff", "invalid-utf8"), 3: (b"", "empty-title"), 4: (b"a\x00", "nul-in-title"),
+           6: (TITLES[6], "malformed")}  # a good title, but the id is no UTF-8
+    value = wire.batch(wire.headline(bad[i][0] if i in bad else TITLES[i], id=b"\xff" if i == 6 else str(i))
+                       for i in range(8))
     lines = b"\n".join([data.json_headline("一"), data.json_headline(""), data.json_headline("三")])
     topics, places, out = run(env, [dict(value=value, partition=0, key=b"k")], partitions=1)
-    same("records", sorted(i for _, _, i in out), list(range(6)))
+    same("records", sorted(i for _, _, i in out), list(range(8)))
     for (_, _, i), r in out.items():
         same(f"topic of index {i}", r.topic, topics.dead if i in bad else topics.output)
         same(f"source-index of {i}", dict(r.headers)["source-index"], str(i).encode())

@@ -93,6 +93,33 @@ static void test_lists(void **state)
         assert_int_equal(decoded(none[i]), 0);
 }
 
+static void test_faults_of_one_headline(void **state)
+{
+    (void)state;
+    static const char no_object[] = "expected an object", no_id[] = "\"id\": expected a string",
+                      no_time[] = "\"published_unix_ms\": expected an integer";
+    static const struct {
+        const char *json, *fault;
+    } cases[] = {{"1", no_object},
+                 {"[]", no_object},
+                 {"\"a\"", no_object},
+                 {"{\"id\":1.5}", no_id},
+                 {"{\"id\":[]}", no_id},
+                 {"{\"id\":true}", no_id},
+                 {"{\"published_unix_ms\":\"5\"}", no_time},
+                 {"{\"published_unix_ms\":5.0}", no_time}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char batch[200];
+        (void)snprintf(batch, sizeof batch, "[{\"title\":\"a\"},%s,{\"title\":\"c\"}]",
+                       cases[i].json);
+        assert_int_equal(decoded(batch), 3);
+        assert_string_equal(items[1].fault, cases[i].fault);
+        assert_null(items[0].fault);
+        assert_headline(&items[2], "", "c", 0); /* the others are as good as ever */
+        assert_null(items[2].fault);
+    }
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -103,17 +130,7 @@ static void test_refused(void **state)
     refused("{\"title\":\"a\"}\n{\"title\":}", "JSON: byte 24: unexpected token");
     refused("\"a title as a string\"", "JSON: byte 21: '[' or '{' expected");
     refused("5", "JSON: byte 1: '[' or '{' expected");
-    refused("[1]", "JSON: headline 0: expected an object");
-    refused("[{\"title\":\"a\"},[]]", "JSON: headline 1: expected an object");
     refused("{\"headlines\":{}}", "JSON: \"headlines\": expected an array");
-    refused("{\"headlines\":[\"a\"]}", "JSON: headline 0: expected an object");
-    refused("{\"id\":1.5}", "JSON: headline 0: \"id\": expected a string");
-    refused("{\"id\":[]}", "JSON: headline 0: \"id\": expected a string");
-    refused("{\"id\":true}", "JSON: headline 0: \"id\": expected a string");
-    refused("{\"published_unix_ms\":\"5\"}",
-            "JSON: headline 0: \"published_unix_ms\": expected an integer");
-    refused("{\"published_unix_ms\":5.0}",
-            "JSON: headline 0: \"published_unix_ms\": expected an integer");
     refused("{\"published_unix_ms\":9223372036854775808}", "JSON: byte 40: too big integer");
     refused("{\"title\":\"a\",\"title\":\"b\"}", "JSON: byte 20: duplicate object key");
     refused("{\"title\": \"\xff\xfe\"}", "JSON: byte 11: unable to decode byte 0xff");
@@ -214,8 +231,9 @@ static void test_encode(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ONE(test_object),    ONE(test_lists),  ONE(test_refused),
-        ONE(test_ambiguous), ONE(test_bounds), ONE(test_encode),
+        ONE(test_object),  ONE(test_lists),     ONE(test_faults_of_one_headline),
+        ONE(test_refused), ONE(test_ambiguous), ONE(test_bounds),
+        ONE(test_encode),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -182,11 +182,14 @@ static void test_id(void **state)
     assert_int_equal(items[0].id_len, 3);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         put_string(&b, 1, bad[i]);
-        refused("protobuf: headline 0: id is not UTF-8");
+        assert_int_equal(decoded(), 1);
+        assert_string_equal(items[0].fault, "id is not UTF-8");
     }
     put_string(&b, 16, "");
     put_string(&b, 16, "\x0a\x01\xff");
-    refused("protobuf: headline 1: id is not UTF-8");
+    assert_int_equal(decoded(), 2); /* the other one of the batch is as good as ever */
+    assert_null(items[0].fault);
+    assert_string_equal(items[1].fault, "id is not UTF-8");
 }
 
 static void test_malformed(void **state)

@@ -84,6 +84,19 @@ static void a_bad_one_does_not_hold_the_others(void **state)
     assert_int_equal(f->work.fill.tokens, 3);
 }
 
+static void a_bad_id_is_one_headlines_fault(void **state)
+{
+    struct fixture *f = *state;
+    add(f, "[{\"title\":\"头\"},{\"title\":\"中\",\"id\":[]},5]");
+    assert_int_equal(f->work.n_items, 3);
+    assert_int_equal(f->work.items[0].reason, REASON_NONE);
+    for (int i = 1; i < 3; i++) {
+        assert_int_equal(f->work.items[i].reason, REASON_MALFORMED);
+        assert_int_equal(f->work.items[i].index, i);
+    }
+    assert_string_equal(work_note(&f->work, &f->work.items[1]), "\"id\": expected a string");
+}
+
 static void reset_forgets(void **state)
 {
     struct fixture *f = *state;
@@ -106,6 +119,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(each_fault_becomes_a_dead_letter, setup, teardown),
         cmocka_unit_test_setup_teardown(a_bad_one_does_not_hold_the_others, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_bad_id_is_one_headlines_fault, setup, teardown),
         cmocka_unit_test_setup_teardown(reset_forgets, setup, teardown),
         cmocka_unit_test(reasons_have_names),
     };
