@@ -47,6 +47,7 @@ struct kafka_in_events {
         void *arg,
         bool lost); /* before partitions are given up: finish (or, when lost, drop) all work */
     void (*assigned)(void *arg, int n);
+    bool (*keep_waiting)(void *arg); /* asked about once a second while brokers do not answer */
     void *arg;
 };
 
@@ -72,6 +73,9 @@ bool kafka_in_poll(struct kafka_in *in, bool want, int timeout_ms, struct record
 int kafka_in_rewind(struct kafka_in *in, struct err *err);
 bool kafka_in_at_end(
     const struct kafka_in *in); /* assigned, and every partition was read to its end */
+/* The consumer has failed for good (a second member with its static identity): only a new process
+ * helps. */
+bool kafka_in_failed(const struct kafka_in *in);
 bool kafka_in_joined(const struct kafka_in *in);
 void kafka_record_free(struct record *r);
 /* Value of a header of an input record (the last of that name), NULL when absent. Borrowed from the

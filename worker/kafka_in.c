@@ -26,7 +26,7 @@ struct kafka_in {
     struct kafka_in_events events;
     int64_t from; /* RD_KAFKA_OFFSET_BEGINNING or _END, for partitions without a committed offset */
     bool joined;  /* an assignment was received (maybe of no partition) and not given back */
-    bool left;
+    bool left, failed;
     int64_t served_ns, forwarded_ns;
     rd_kafka_message_t *held; /* a record that came with the events while none was wanted */
     pthread_mutex_t lock;     /* guards sources for kafka_in_metrics */
@@ -69,7 +69,7 @@ static struct source *source_of(struct kafka_in *in, const char *topic, int32_t 
 static int fetch_committed(struct kafka_in *in, rd_kafka_topic_partition_list_t *parts, int tries,
                            struct err *err)
 {
-    for (int i = 0; i < tries; i++) {
+    for (int i = 0; i < tries && (i == 0 || in->events.keep_waiting(in->events.arg)); i++) {
         for (int p = 0; p < parts->cnt; p++)
             parts->elems[p].offset = RD_KAFKA_OFFSET_INVALID;
         int64_t begin = clock_ns();
@@ -345,6 +345,7 @@ static void on_error(struct kafka_in *in, const rd_kafka_message_t *m)
                m->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE) {
         out_of_range(in, m);
     } else {
+        in->failed |= m->err == RD_KAFKA_RESP_ERR__FATAL;
         metric_add(M_KAFKA_ERRORS, 1);
         log_warn("consumer-error", "%s: %s", rd_kafka_err2name(m->err), rd_kafka_message_errstr(m));
     }
@@ -438,6 +439,11 @@ bool kafka_in_at_end(const struct kafka_in *in)
         if (in->sources[i]->assigned && !in->sources[i]->at_end)
             return false;
     return in->joined;
+}
+
+bool kafka_in_failed(const struct kafka_in *in)
+{
+    return in->failed;
 }
 
 bool kafka_in_joined(const struct kafka_in *in)

@@ -393,6 +393,8 @@ static enum kafka_outcome commit_offsets(struct kafka_out *out,
                                                                                 : KAFKA_ABORT;
     }
     rd_kafka_resp_err_t e = rd_kafka_commit(kafka_in_client(out->in), offsets, 0);
+    for (int i = 0; i < offsets->cnt && !e; i++)
+        e = offsets->elems[i].err;
     if (!e)
         return KAFKA_OK;
     (void)err_set(err, ERR_UNAVAILABLE, "commit offsets: %s", rd_kafka_err2str(e));

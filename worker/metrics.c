@@ -73,16 +73,18 @@ static const struct {
                                  "Hand a batch's results to the producer.", NULL, BUCKETS(seconds)},
     [M_STAGE_COMMIT_SECONDS] = {"rubric_stage_commit_seconds", HISTOGRAM,
                                 "Send offsets and commit.", NULL, BUCKETS(seconds)},
-    [M_AGE_SECONDS] = {"rubric_age_seconds", HISTOGRAM,
-                       "From a record's timestamp (published) to the commit of its category.", NULL,
-                       BUCKETS(seconds)},
+    [M_AGE_SECONDS] =
+        {"rubric_age_seconds", HISTOGRAM,
+         "From the publication of a headline (as it says, else its record's time) to the "
+         "commit of its category.",
+         NULL, BUCKETS(seconds)},
     [M_CONFIDENCE] = {"rubric_confidence_ratio", HISTOGRAM, "Probability of the category.", NULL,
                       BUCKETS(shares)},
 };
 
 struct cell {
     _Atomic int64_t n;     /* counter; histogram: count */
-    _Atomic int64_t value; /* gauge: bits of a double; histogram: sum in millionths */
+    _Atomic int64_t value; /* bits of a double: the gauge, or the histogram's sum */
     _Atomic int64_t buckets[MAX_BUCKETS];
 };
 static struct cell cells[M_COUNT];
@@ -127,12 +129,24 @@ void metric_set(enum metric m, double value)
     atomic_store_explicit(&cells[m].value, bits, memory_order_relaxed);
 }
 
+/* A sum of doubles kept as bits. */
+static void add_to(_Atomic int64_t *cell, double value)
+{
+    int64_t old = atomic_load_explicit(cell, memory_order_relaxed), new;
+    double sum;
+    do {
+        memcpy(&sum, &old, sizeof sum);
+        sum += value;
+        memcpy(&new, &sum, sizeof new);
+    } while (!atomic_compare_exchange_weak_explicit(cell, &old, new, memory_order_relaxed,
+                                                    memory_order_relaxed));
+}
+
 void metric_observe(enum metric m, double value, int64_t times)
 {
     struct cell *c = &cells[m];
     atomic_fetch_add_explicit(&c->n, times, memory_order_relaxed);
-    atomic_fetch_add_explicit(&c->value, (int64_t)(value * 1e6 * (double)times),
-                              memory_order_relaxed);
+    add_to(&c->value, value * (double)times);
     for (int i = 0; i < table[m].n_buckets; i++)
         if (value <= table[m].buckets[i]) {
             atomic_fetch_add_explicit(&c->buckets[i], times, memory_order_relaxed);
@@ -195,6 +209,18 @@ static const char *label_value(enum metric m, int i)
     }
 }
 
+void metric_label(struct buf *out, const char *value)
+{
+    for (; *value; value++) {
+        if (*value == '\n')
+            buf_puts(out, "\\n");
+        else if (*value == '"' || *value == '\\')
+            buf_printf(out, "\\%c", *value);
+        else
+            buf_put(out, value, 1);
+    }
+}
+
 static void write_histogram(struct buf *out, enum metric m)
 {
     int64_t below = 0;
@@ -205,7 +231,7 @@ static void write_histogram(struct buf *out, enum metric m)
     }
     long long n = (long long)atomic_load(&cells[m].n);
     buf_printf(out, "%s_bucket{le=\"+Inf\"} %lld\n%s_sum %.6f\n%s_count %lld\n", table[m].name, n,
-               table[m].name, (double)atomic_load(&cells[m].value) / 1e6, table[m].name, n);
+               table[m].name, gauge(m), table[m].name, n);
 }
 
 void metrics_write(struct buf *out)
@@ -220,11 +246,7 @@ void metrics_write(struct buf *out)
             int first = m == M_DEAD_LETTERS || m == M_BATCHES ? 1 : 0; /* 0 is "none" in both */
             for (int l = first; l < label_count(m); l++) {
                 buf_printf(out, "%s{%s=\"", table[m].name, table[m].label);
-                for (const char *s = label_value(m, l); *s; s++) {
-                    if (*s == '"' || *s == '\\')
-                        buf_put(out, "\\", 1);
-                    buf_put(out, s, 1);
-                }
+                metric_label(out, label_value(m, l));
                 buf_printf(out, "\"} %lld\n", (long long)atomic_load(&by_label[m][l]));
             }
         } else if (table[m].kind == GAUGE) {

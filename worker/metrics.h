@@ -59,6 +59,7 @@ int64_t metric_value(enum metric m); /* a counter or a gauge; for tests and the 
 /* Appends the whole exposition. The caller appends what it alone knows (lag per partition, model
  * info) with metric_header. */
 void metrics_write(struct buf *out);
+void metric_label(struct buf *out, const char *value); /* escaped, without the quotes */
 void metric_header(struct buf *out, const char *name, const char *type, const char *help);
 
 #endif

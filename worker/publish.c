@@ -9,6 +9,11 @@
 #include "base/log.h"
 #include "worker/metrics.h"
 
+/* A record whose headlines are bad goes to dead letters once for each, whole each time, until so
+ * many bytes of it went there; its further dead letters leave the value out. Without a bound one
+ * record of a megabyte could become ten gigabytes, which no transaction survives. */
+#define MAX_COPIED_BYTES (16u << 20)
+
 /* Headers of the input that are passed through to the output (W3C Trace Context). */
 static const char *const passed_through[] = {"traceparent", "tracestate"};
 #define N_PASSED ((int)(sizeof passed_through / sizeof *passed_through))
@@ -21,9 +26,12 @@ struct publisher {
     bool by_label;
     struct source **sources;
     size_t n_sources, cap_sources;
-    int64_t *timestamps; /* of the records of the open group, for their age at commit */
+    int64_t *timestamps; /* of the headlines of the open group, for their age at commit */
     size_t n_timestamps, cap_timestamps;
     int64_t outputs, reviews, dead[REASON_COUNT]; /* sent, not yet committed */
+    const struct record
+        *copied; /* whose value went to dead letters last, and how many bytes of it */
+    size_t copied_bytes;
 };
 
 enum { TOPIC_DEAD, TOPIC_REVIEW, TOPIC_OUTPUT };
@@ -98,14 +106,18 @@ static enum kafka_outcome send_dead(struct publisher *p, struct kafka_out *out,
                                     const char *note, struct err *err)
 {
     const struct record *r = &w->records[it->record];
-    struct header h[12];
+    struct header h[4 + 3 + 3 + 2];
     struct source_text t;
     char bytes[24], key_bytes[24];
     size_t n = source_headers(h, r, it, &t);
     h[n++] = text_header("dlq.reason", reason_name(reason));
     h[n++] = text_header("dlq.error", note);
     h[n++] = text_header("dlq.stage", reason == REASON_OUTPUT_TOO_LARGE ? "produce" : "decode");
+    h[n++] = text_header("model-name", p->info->name);
     h[n++] = text_header("model-version", p->info->version);
+    h[n++] = text_header("model-sha256", p->info->sha256);
+    p->copied_bytes = (p->copied == r ? p->copied_bytes : 0) + r->len;
+    p->copied = r;
     struct message m = {
         .topic = TOPIC_DEAD,
         .value = r->value,
@@ -117,7 +129,9 @@ static enum kafka_outcome send_dead(struct publisher *p, struct kafka_out *out,
         .n_headers = n,
         .original = r,
     };
-    enum kafka_outcome o = kafka_out_send(out, &m, err);
+    enum kafka_outcome o = p->copied_bytes > MAX_COPIED_BYTES && p->copied_bytes > r->len
+                               ? KAFKA_TOO_LARGE
+                               : kafka_out_send(out, &m, err);
     for (int step = 0; o == KAFKA_TOO_LARGE && step < 4; step++) {
         if (step == 0) {
             (void)snprintf(bytes, sizeof bytes, "%zu", r->len);
@@ -198,11 +212,17 @@ static void note_source(struct publisher *p, const struct record *r)
         p->sources[p->n_sources++] = s;
     }
     s->pending = r->offset + 1;
+}
+
+/* When the headline was published: as it says itself, else its record's time. */
+static void note_age(struct publisher *p, const struct record *r, const struct item *it)
+{
     if (p->n_timestamps == p->cap_timestamps) {
         p->cap_timestamps = p->cap_timestamps ? 2 * p->cap_timestamps : 4096;
         p->timestamps = xrealloc(p->timestamps, p->cap_timestamps * sizeof *p->timestamps);
     }
-    p->timestamps[p->n_timestamps++] = r->timestamp_ms;
+    p->timestamps[p->n_timestamps++] =
+        it->published_unix_ms > 0 ? it->published_unix_ms : r->timestamp_ms;
 }
 
 enum kafka_outcome publisher_send(struct publisher *p, struct kafka_out *out, struct work *w,
@@ -215,7 +235,9 @@ enum kafka_outcome publisher_send(struct publisher *p, struct kafka_out *out, st
                                    : send_dead(p, out, w, it, it->reason, work_note(w, it), err);
         if (o != KAFKA_OK)
             return o;
+        note_age(p, &w->records[it->record], it);
     }
+    p->copied = NULL; /* records of other works may come to lie at the same address */
     for (size_t i = 0; i < w->n_records; i++)
         note_source(p, &w->records[i]);
     return KAFKA_OK;

@@ -95,6 +95,14 @@ static bool is_filling(void *arg)
     return atomic_load(&((struct service *)arg)->filling);
 }
 
+/* For waits inside the poll thread: it is alive, and stops waiting when told to. */
+static bool keep_waiting(void *arg)
+{
+    struct service *s = arg;
+    atomic_store(&s->tick_ns, clock_ns());
+    return !stopping();
+}
+
 static void submit(struct service *s, enum close_reason why)
 {
     if (!s->current)
@@ -289,9 +297,11 @@ static void metrics(void *arg, struct buf *body)
     metrics_write(body);
     const struct model_info *info = model_info(s->model);
     metric_header(body, "rubric_model_info", "gauge", "The model that classifies.");
-    buf_printf(body,
-               "rubric_model_info{name=\"%s\",version=\"%s\",sha256=\"%s\",family=\"%s\"} 1\n",
-               info->name, info->version, info->sha256, info->family);
+    buf_puts(body, "rubric_model_info{name=\"");
+    metric_label(body, info->name);
+    buf_puts(body, "\",version=\"");
+    metric_label(body, info->version);
+    buf_printf(body, "\",sha256=\"%s\",family=\"%s\"} 1\n", info->sha256, info->family);
     metric_header(body, "rubric_build_info", "gauge", "The program.");
     buf_printf(body, "rubric_build_info{version=\"%s\"} 1\n", RUBRIC_VERSION);
     if (atomic_load(&s->started))
@@ -360,10 +370,23 @@ static int open_model(struct service *s, struct err *err)
     return 0;
 }
 
+/* With {label} in the output's name every label must make a topic's name. */
+static int check_labels(const struct service *s, struct err *err)
+{
+    static const char legal[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    const struct model_info *info = model_info(s->model);
+    for (int32_t i = 0; strstr(s->cfg->output, "{label}") && i < info->n_labels; i++)
+        if (info->labels[i][strspn(info->labels[i], legal)])
+            return err_set(err, ERR_CONFIG,
+                           "output = %s: the model's label \"%s\" cannot be part of a topic's name",
+                           s->cfg->output, info->labels[i]);
+    return 0;
+}
+
 static int start(struct service *s, struct err *err)
 {
     const struct config *cfg = s->cfg;
-    if (open_model(s, err) != 0)
+    if (open_model(s, err) != 0 || check_labels(s, err) != 0)
         return -1;
     if (cfg->http) {
         struct http_routes routes = {live, ready, metrics, s};
@@ -373,7 +396,7 @@ static int start(struct service *s, struct err *err)
     }
     if (wait_for_topics(s, err) != 0)
         return -1;
-    struct kafka_in_events events = {on_revoke, on_assigned, s};
+    struct kafka_in_events events = {on_revoke, on_assigned, keep_waiting, s};
     if (kafka_in_open(cfg, &events, &s->in, err) != 0)
         return -1;
     s->codec = codec_open(cfg->wire_in, cfg->max_headlines, 64u << 20);
@@ -438,8 +461,10 @@ int run_service(const struct config *cfg, struct err *err)
     atomic_store(&s.tick_ns, clock_ns());
     int rc = start(&s, err);
     if (rc == 0) {
-        while (!stopping() && !(cfg->stop_at_end && all_done(&s)))
+        while (!stopping() && !kafka_in_failed(s.in) && !(cfg->stop_at_end && all_done(&s)))
             poll_once(&s);
+        if (kafka_in_failed(s.in))
+            rc = err_set(err, ERR_UNAVAILABLE, "the consumer has failed for good");
         bool drained = drain(&s);
         say_summary(&s);
         if (!drained) {
