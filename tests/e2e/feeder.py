@@ -56,6 +56,17 @@ class Feeder:
         left = self._producer.flush(90)
         if left or self._errors:
             raise Failure(f"the feeder could not send {left} records; errors: {self._errors[:3]}")
+        # What was acknowledged must be there; a reader may be told of an end that is a moment old.
+        limit = time.monotonic() + 10
+        while True:
+            there, expected = self._read()
+            if len(there) == len(self._sent):
+                return expected
+            if time.monotonic() > limit:
+                raise Failure(f"of {len(self._sent)} records fed {len(there)} are on the topic")
+            time.sleep(0.5)
+
+    def _read(self):
         there, expected = set(), {}
 
         def each(m):
@@ -63,6 +74,4 @@ class Feeder:
             there.add(time_of)
             expected[m.partition(), m.offset()] = self._sent[time_of]
         self._kafka.read(self._topic, committed=False, each=each)
-        if len(there) != len(self._sent):
-            raise Failure(f"of {len(self._sent)} records fed {len(there)} are on the topic")
-        return expected
+        return there, expected
