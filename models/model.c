@@ -29,16 +29,17 @@ struct workspace {
     int32_t max_titles, max_ids;
 };
 
-static const char *const precisions[] = {"auto", "fp32", "fp16"};
+static const char *const precisions[] = {"auto", "fp32", "int16", "int8"};
 
 int precision_parse(const char *name, enum precision *p, struct err *err)
 {
-    for (int i = PRECISION_AUTO; i <= PRECISION_FP16; i++)
+    for (int i = PRECISION_AUTO; i < PRECISION_COUNT; i++)
         if (strcmp(name, precisions[i]) == 0) {
             *p = (enum precision)i;
             return 0;
         }
-    return err_set(err, ERR_CONFIG, "precision \"%.50s\" is not one of auto, fp32, fp16", name);
+    return err_set(err, ERR_CONFIG, "precision \"%.50s\" is not one of auto, fp32, int16, int8",
+                   name);
 }
 
 const char *precision_name(enum precision p)

@@ -15,9 +15,12 @@
 #include "base/sha256.h"
 #include "data/batch.h"
 
-enum precision { PRECISION_AUTO, PRECISION_FP32, PRECISION_FP16 };
+/* FP32, or tables in fixed point (ops/convpool_fixed.h), where a family has them; a family without
+ * runs in FP32 whatever is asked for.  AUTO: INT16, which changes no category that FP32 would give
+ * but by a hair (docs/RESULTS.md). */
+enum precision { PRECISION_AUTO, PRECISION_FP32, PRECISION_INT16, PRECISION_INT8, PRECISION_COUNT };
 int precision_parse(const char *name, enum precision *p,
-                    struct err *err); /* "auto", "fp32", "fp16" */
+                    struct err *err); /* "auto", "fp32", "int16", "int8" */
 const char *precision_name(enum precision p);
 
 struct model_info {

@@ -1,6 +1,6 @@
-/* TextCNN at inference.  The whole vocabulary is projected once, at open: P[V, taps], kept as F16
- * where the processor widens F16 in one instruction.  A title is then sums of rows of P, no product
- * at all until the classifier.  Where the table would be larger than MAX_TABLE (large
+/* TextCNN at inference.  The whole vocabulary is projected once, at open: P[V, taps], kept in fixed
+ * point (ops/convpool_fixed.h) unless fp32 is asked for.  A title is then sums of rows of P, no
+ * product at all until the classifier.  Where the table would be larger than MAX_TABLE (large
  * vocabularies), each batch projects its own characters instead, as training does. */
 #include "models/textcnn_arch.h"
 
@@ -8,30 +8,33 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/cpu.h"
 #include "models/textcnn.h"
 #include "models/textcnn_parts.h"
+#include "ops/convpool_fixed.h"
 #include "ops/gemm.h"
 #include "ops/rows.h"
 #include "ops/softmax.h"
 
 #define MAX_TABLE ((size_t)256 << 20) /* bytes */
 
-enum { CHUNK = 512, MAX_ROWS = 4096 };
+enum { CHUNK = 512, MAX_ROWS = 4096, GROUP = 1024 /* titles that go through the table together */ };
 
 struct textcnn {
     struct textcnn_config cfg;
     struct convpool shape;
     int n_features;
-    float *p32; /* one of the two is the table, or both are NULL: no table */
-    uint16_t *p16;
-    float *w; /* without a table: all weights; else from the convolutions' biases on */
+    enum precision precision;
+    void *table;  /* NULL: none */
+    float *scale; /* [n_features], of a table in fixed point */
+    float *w;     /* without a table: all weights; else from the convolutions' biases on */
     size_t w_bytes;
     const float *conv_bias, *classifier, *classifier_bias; /* into w */
 };
 
 struct textcnn_ws {
     float *h;                    /* [n_features] */
+    int16_t *q;                  /* [group, n_widths * padded], with a table in fixed point */
+    int32_t group;               /* titles */
     struct textcnn_train *train; /* without a table */
 };
 
@@ -61,60 +64,75 @@ static int check_bound(const struct textcnn_config *cfg, const float *w, struct 
     return 0;
 }
 
-/* Fills the F16 table (when there is one) or the fp32 one; returns the largest magnitude. */
-static float fill_table(struct textcnn *m, const float *w)
+static enum convpool_cell cell_of(enum precision precision)
 {
-    const float *wall = w + textcnn_parts(&m->cfg).wall;
-    int e = m->cfg.embedding_size, taps = m->shape.stride;
-    float most = 0.0f;
-    float *chunk = m->p16 ? xmalloc((size_t)CHUNK * (size_t)taps * sizeof *chunk) : NULL;
-    for (int32_t i = 0; i < m->cfg.vocab_size; i += CHUNK) {
-        int n = m->cfg.vocab_size - i < CHUNK ? m->cfg.vocab_size - i : CHUNK;
-        size_t at = (size_t)i * (size_t)taps, size = (size_t)n * (size_t)taps;
-        float *to = m->p16 ? chunk : m->p32 + at;
-        gemm(&(struct gemm){false, true, n, taps, e, 1.0f, 0.0f, w + (size_t)i * (size_t)e, wall,
-                            to, e, e, taps});
-        float here = largest(to, size);
-        most = here > most ? here : most;
-        if (m->p16)
-            rows()->f16_narrow(m->p16 + at, chunk, size);
-    }
-    free(chunk);
-    return most;
+    return precision == PRECISION_INT8 ? CONVPOOL_INT8 : CONVPOOL_INT16;
 }
 
-static int make_table(struct textcnn *m, const float *w, enum precision want,
-                      struct arch_facts *facts, struct err *err)
+/* Rows [first, first + n) of P. */
+static void project(const struct textcnn *m, const float *w, int32_t first, int32_t n, float *p)
 {
-    size_t cells = (size_t)m->cfg.vocab_size * (size_t)m->shape.stride;
-    bool half = want == PRECISION_FP16 || (want == PRECISION_AUTO && cpu_isa() >= CPU_AVX2);
-    facts->precision = half ? PRECISION_FP16 : PRECISION_FP32;
-    facts->weights_bytes = (int64_t)(cells * (half ? sizeof *m->p16 : sizeof *m->p32));
-    if ((size_t)facts->weights_bytes > MAX_TABLE) {
-        facts->precision = PRECISION_FP32;
-        facts->weights_bytes = 0;
-        return 0;
+    int e = m->cfg.embedding_size, taps = m->shape.stride;
+    gemm(&(struct gemm){false, true, n, taps, e, 1.0f, 0.0f, w + (size_t)first * (size_t)e,
+                        w + textcnn_parts(&m->cfg).wall, p, e, e, taps});
+}
+
+static int32_t chunk_at(const struct textcnn *m, int32_t i)
+{
+    return m->cfg.vocab_size - i < CHUNK ? m->cfg.vocab_size - i : CHUNK;
+}
+
+/* Twice over the projection, which is never whole in memory: for the steps, then for the cells. */
+static void fill_fixed(struct textcnn *m, const float *w)
+{
+    size_t taps = (size_t)m->shape.stride;
+    enum convpool_cell cell = cell_of(m->precision);
+    float *chunk = xmalloc(CHUNK * taps * sizeof *chunk), *most = xcalloc(taps, sizeof *most);
+    for (int32_t i = 0; i < m->cfg.vocab_size; i += CHUNK) {
+        project(m, w, i, chunk_at(m, i), chunk);
+        convpool_most(&m->shape, chunk, chunk_at(m, i), most);
     }
-    if (half)
-        m->p16 = arch_table_alloc((size_t)facts->weights_bytes);
-    else
-        m->p32 = arch_table_alloc((size_t)facts->weights_bytes);
-    float most = fill_table(m, w);
-    if (!half || most < 65504.0f)
-        return 0;
-    free(m->p16);
-    m->p16 = NULL;
-    if (want == PRECISION_FP16)
-        return err_set(err, ERR_NUMERIC, "projected weights reach %g, beyond F16: use fp32",
-                       (double)most);
-    return make_table(m, w, PRECISION_FP32, facts, err);
+    m->scale = xmalloc((size_t)m->n_features * sizeof *m->scale);
+    convpool_scales(&m->shape, cell, most, m->scale);
+    for (int32_t i = 0; i < m->cfg.vocab_size; i += CHUNK) {
+        project(m, w, i, chunk_at(m, i), chunk);
+        convpool_fix(&m->shape, cell, m->scale, chunk, i, chunk_at(m, i), m->cfg.vocab_size,
+                     m->table);
+    }
+    free(chunk);
+    free(most);
+}
+
+static void make_table(struct textcnn *m, const float *w, enum precision want,
+                       struct arch_facts *facts)
+{
+    size_t bytes = (size_t)m->cfg.vocab_size * (size_t)m->shape.stride * sizeof(float);
+    m->precision = want == PRECISION_AUTO ? PRECISION_INT16 : want;
+    if (m->precision != PRECISION_FP32)
+        bytes = convpool_fixed_bytes(&m->shape, cell_of(m->precision), m->cfg.vocab_size);
+    if (bytes > MAX_TABLE) {
+        m->precision = PRECISION_FP32;
+        bytes = 0;
+    }
+    facts->precision = m->precision;
+    facts->weights_bytes = (int64_t)bytes;
+    if (!bytes)
+        return;
+    m->table = arch_table_alloc(bytes);
+    if (m->precision != PRECISION_FP32) {
+        memset(m->table, 0, bytes);
+        fill_fixed(m, w);
+        return;
+    }
+    for (int32_t i = 0; i < m->cfg.vocab_size; i += CHUNK)
+        project(m, w, i, chunk_at(m, i), (float *)m->table + (size_t)i * (size_t)m->shape.stride);
 }
 
 /* Takes the block w. With a table, only what comes after the convolutions is kept. */
 static void keep(struct textcnn *m, float *w)
 {
     struct textcnn_parts at = textcnn_parts(&m->cfg);
-    size_t from = m->p16 || m->p32 ? at.conv_bias : 0;
+    size_t from = m->table ? at.conv_bias : 0;
     m->w = w;
     if (from) {
         m->w = xmalloc((at.size - from) * sizeof *m->w);
@@ -132,8 +150,8 @@ static void textcnn_close(void *impl)
     struct textcnn *m = impl;
     if (!m)
         return;
-    free(m->p32);
-    free(m->p16);
+    free(m->table);
+    free(m->scale);
     free(m->w);
     free(m);
 }
@@ -153,11 +171,12 @@ static int textcnn_open(const struct arch_source *src, void **impl, struct arch_
     m->n_features = cfg.n_widths * cfg.n_filters;
     struct arch_facts got = {.parameters = (int64_t)textcnn_size(&cfg),
                              .max_tokens = cfg.max_tokens};
-    if (check_bound(&cfg, w, err) != 0 || make_table(m, w, src->precision, &got, err) != 0) {
+    if (check_bound(&cfg, w, err) != 0) {
         free(w);
         textcnn_close(m);
         return -1;
     }
+    make_table(m, w, src->precision, &got);
     keep(m, w);
     got.weights_bytes += (int64_t)m->w_bytes;
     *impl = m;
@@ -170,7 +189,11 @@ static void *textcnn_workspace_open(const void *impl, int32_t max_titles, int32_
     const struct textcnn *m = impl;
     struct textcnn_ws *ws = xcalloc(1, sizeof *ws);
     ws->h = xmalloc((size_t)m->n_features * sizeof *ws->h);
-    if (!m->p16 && !m->p32) {
+    ws->group = max_titles < GROUP ? max_titles : GROUP;
+    if (m->scale)
+        ws->q = xmalloc((size_t)ws->group * (size_t)m->cfg.n_widths *
+                        (size_t)convpool_padded(&m->shape) * sizeof *ws->q);
+    if (!m->table) {
         int32_t all = max_ids < m->cfg.vocab_size ? max_ids : m->cfg.vocab_size;
         ws->train =
             textcnn_train_open_rows(&m->cfg, max_titles, max_ids, all < MAX_ROWS ? all : MAX_ROWS);
@@ -185,7 +208,32 @@ static void textcnn_workspace_close(void *workspace)
         return;
     textcnn_train_close(ws->train);
     free(ws->h);
+    free(ws->q);
     free(ws);
+}
+
+static void finish(const struct textcnn *m, const float *h, float *probabilities)
+{
+    rows()->affine(probabilities, h, m->classifier, m->classifier_bias, m->n_features,
+                   m->cfg.n_labels);
+    softmax_row(probabilities, probabilities, m->cfg.n_labels);
+}
+
+static void classify_fixed(const struct textcnn *m, struct textcnn_ws *ws, const struct batch *b,
+                           float *probabilities)
+{
+    int filters = m->cfg.n_filters, padded = convpool_padded(&m->shape);
+    for (int32_t i = 0; i < b->n; i += ws->group) {
+        int32_t n = b->n - i < ws->group ? b->n - i : ws->group;
+        const int16_t *q = ws->q;
+        convpool_fixed(&m->shape, cell_of(m->precision), m->table, m->cfg.vocab_size, b->ids,
+                       b->start + i, n, ws->q);
+        for (int32_t k = i; k < i + n; k++) {
+            for (int w = 0; w < m->n_features; w += filters, q += padded)
+                rows()->unfix_relu(ws->h + w, q, m->scale + w, m->conv_bias + w, filters);
+            finish(m, ws->h, probabilities + (size_t)k * (size_t)m->cfg.n_labels);
+        }
+    }
 }
 
 static void textcnn_classify(const void *impl, void *workspace, const struct batch *b,
@@ -193,22 +241,22 @@ static void textcnn_classify(const void *impl, void *workspace, const struct bat
 {
     const struct textcnn *m = impl;
     struct textcnn_ws *ws = workspace;
-    int labels = m->cfg.n_labels;
-    if (ws->train)
+    if (m->scale) {
+        classify_fixed(m, ws, b, probabilities);
+        return;
+    }
+    if (!m->table)
         textcnn_forward(&m->cfg, m->w, ws->train, b, NULL, probabilities);
     for (int32_t i = 0; i < b->n; i++) {
-        float *row = probabilities + (size_t)i * (size_t)labels;
-        const int32_t *ids = b->ids + b->start[i];
-        int n = b->start[i + 1] - b->start[i];
-        if (m->p16)
-            convpool_forward_f16(&m->shape, m->p16, ids, n, ws->h);
-        else if (m->p32)
-            convpool_forward(&m->shape, m->p32, ids, n, ws->h, NULL);
-        if (!ws->train) {
+        float *row = probabilities + (size_t)i * (size_t)m->cfg.n_labels;
+        if (m->table) {
+            convpool_forward(&m->shape, m->table, b->ids + b->start[i],
+                             b->start[i + 1] - b->start[i], ws->h, NULL);
             rows()->bias_relu(ws->h, ws->h, m->conv_bias, m->n_features);
-            rows()->affine(row, ws->h, m->classifier, m->classifier_bias, m->n_features, labels);
+            finish(m, ws->h, row);
+        } else {
+            softmax_row(row, row, m->cfg.n_labels);
         }
-        softmax_row(row, row, labels);
     }
 }
 

@@ -24,13 +24,18 @@ struct rows {
     void (*affine)(float *y, const float *x, const float *w, const float *bias, int c, int o);
     void (*bias_relu)(float *y, const float *x, const float *bias,
                       int n); /* y = max(x + bias, 0); y may be x */
-    void (*f16_narrow)(uint16_t *y, const float *x, size_t n); /* to nearest, ties to even */
+    /* y = max(scale q + bias, 0) */
+    void (*unfix_relu)(float *y, const int16_t *q, const float *scale, const float *bias, int n);
     void (*adamw)(const struct adamw *a, float *w, const float *g, float *m, float *v, size_t n);
-    /* See ops/convpool.h. arg may be NULL in the fp32 one. */
+    /* See ops/convpool.h. arg may be NULL. */
     void (*convpool_f32)(const struct convpool *s, const float *p, const int32_t *row, int t,
                          float *y, int32_t *arg);
-    void (*convpool_f16)(const struct convpool *s, const uint16_t *p, const int32_t *row, int t,
-                         float *y);
+    /* See ops/convpool_fixed.h: one tile [rows][w][CONVPOOL_TILE] over n titles; y of title i is
+     * y[i * y_stride .. + CONVPOOL_TILE). */
+    void (*convpool_int16)(const int16_t *tile, int w, const int32_t *row, const int32_t *start,
+                           int n, int16_t *y, size_t y_stride);
+    void (*convpool_int8)(const int8_t *tile, int w, const int32_t *row, const int32_t *start,
+                          int n, int16_t *y, size_t y_stride);
 };
 
 const struct rows *rows(void);

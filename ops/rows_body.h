@@ -8,8 +8,7 @@
 #include <string.h>
 
 #include "ops/adamw.h"
-#include "ops/convpool.h"
-#include "ops/f16.h"
+#include "ops/convpool_fixed.h"
 
 #if defined(__SSE2__)
 #include <immintrin.h>
@@ -22,9 +21,7 @@
 #else
 #define VL 4
 #endif
-#define BLOCK                                                                                      \
-    4 /* vectors of filters that stay in registers together; measured: 2 and 8 are slower for F16  \
-       */
+#define BLOCK 4 /* vectors of filters that stay in registers together */
 
 typedef float vf __attribute__((vector_size(VL * 4)));
 typedef int32_t vi __attribute__((vector_size(VL * 4)));
@@ -64,16 +61,41 @@ static inline vf max2(vf a, vf b)
 #endif
 }
 
-static inline vf load_f16(const uint16_t *p)
+/* int16 lanes, for tables in fixed point. */
+#define SL (2 * VL)
+typedef int16_t vs __attribute__((vector_size(SL * 2)));
+
+static inline vs max2s(vs a, vs b)
 {
-#if defined(__AVX512F__)
-    return (vf)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
+#if defined(__AVX512BW__)
+    return (vs)_mm512_max_epi16((__m512i)a, (__m512i)b);
 #elif defined(__AVX2__)
-    return (vf)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
+    return (vs)_mm256_max_epi16((__m256i)a, (__m256i)b);
+#elif defined(__SSE2__)
+    return (vs)_mm_max_epi16((__m128i)a, (__m128i)b);
 #else
-    vf v;
-    for (int i = 0; i < VL; i++)
-        v[i] = f16_widen(p[i]);
+    vs mask = a > b;
+    return (a & mask) | (b & ~mask);
+#endif
+}
+
+static inline vs load_int16(const int16_t *p)
+{
+    vs v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline vs load_int8(const int8_t *p)
+{
+#if defined(__AVX512BW__)
+    return (vs)_mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)p));
+#elif defined(__AVX2__)
+    return (vs)_mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)p));
+#else
+    vs v;
+    for (int i = 0; i < SL; i++)
+        v[i] = p[i];
     return v;
 #endif
 }
@@ -178,18 +200,13 @@ static void rows_bias_relu(float *y, const float *x, const float *bias, int n)
     }
 }
 
-static void rows_f16_narrow(uint16_t *y, const float *x, size_t n)
+static void rows_unfix_relu(float *y, const int16_t *q, const float *scale, const float *bias,
+                            int n)
 {
-    size_t i = 0;
-#if defined(__AVX512F__)
-    for (; i + 16 <= n; i += 16)
-        _mm256_storeu_si256((__m256i *)(y + i), _mm512_cvtps_ph(_mm512_loadu_ps(x + i), 0));
-#elif defined(__AVX2__)
-    for (; i + 8 <= n; i += 8)
-        _mm_storeu_si128((__m128i *)(y + i), _mm256_cvtps_ph(_mm256_loadu_ps(x + i), 0));
-#endif
-    for (; i < n; i++)
-        y[i] = f16_narrow(x[i]);
+    for (int i = 0; i < n; i++) {
+        float s = (float)q[i] * scale[i] + bias[i];
+        y[i] = s > 0.0f ? s : 0.0f;
+    }
 }
 
 static void rows_adamw(const struct adamw *a, float *restrict w, const float *restrict g,
@@ -205,24 +222,20 @@ static void rows_adamw(const struct adamw *a, float *restrict w, const float *re
     }
 }
 
-/* Convolution and pooling, for fp32 and F16 tables from one text. */
-#define TABLE float
-#define CELL(p) (*(p))
-#define LOAD load
-#define NAME(x) x##_f32
-#define WITH_ARG 1
 #include "ops/rows_convpool.h"
-#undef TABLE
+
+/* Convolution and pooling in fixed point, for both cells from one text. */
+#define CELL int16_t
+#define LOAD load_int16
+#define NAME(x) x##_int16
+#include "ops/rows_fixed.h"
 #undef CELL
 #undef LOAD
 #undef NAME
-#undef WITH_ARG
-#define TABLE uint16_t
-#define CELL(p) f16_widen(*(p))
-#define LOAD load_f16
-#define NAME(x) x##_f16
-#define WITH_ARG 0
-#include "ops/rows_convpool.h"
+#define CELL int8_t
+#define LOAD load_int8
+#define NAME(x) x##_int8
+#include "ops/rows_fixed.h"
 
 extern const struct rows ROWS_TABLE;
 const struct rows ROWS_TABLE = {
@@ -232,8 +245,9 @@ const struct rows ROWS_TABLE = {
     .scale = rows_scale,
     .affine = rows_affine,
     .bias_relu = rows_bias_relu,
-    .f16_narrow = rows_f16_narrow,
+    .unfix_relu = rows_unfix_relu,
     .adamw = rows_adamw,
     .convpool_f32 = rows_convpool_f32,
-    .convpool_f16 = rows_convpool_f16,
+    .convpool_int16 = rows_convpool_int16,
+    .convpool_int8 = rows_convpool_int8,
 };

@@ -1,6 +1,4 @@
-/* Included twice by ops/rows_body.h, for fp32 and F16 tables: TABLE the element, CELL(p) one value,
- * LOAD a vector of them, NAME(x) x with the type's suffix, WITH_ARG whether positions of maxima may
- * be asked for.
+/* Part of ops/rows_body.h: convolution and pooling over an fp32 table.
  *
  * A block of BLOCK vectors of filters keeps its sums and running maxima in registers while the
  * title's rows go by.  Every value of a row is read once, so the loop's cost is the loads: width
@@ -8,39 +6,37 @@
 
 /* The next block's columns of the same row: the table lies in the third-level cache or in memory,
  * and a title's twenty rows are more streams than the hardware follows. */
-#ifndef AHEAD
 #define AHEAD(p)                                                                                   \
     for (size_t line_ = 0; line_ < BLOCK * VL * sizeof *(p); line_ += 64)                          \
     __builtin_prefetch((const char *)((p) + BLOCK * VL) + line_)
-#endif
 
 /* One window: the sum of `taps` taps at position t, for BLOCK vectors from column c of the width's
  * first tap. */
 static inline __attribute__((always_inline)) void
-NAME(window)(const TABLE *const *at, int t, int taps, size_t c, size_t f, vf sum[BLOCK])
+convpool_window(const float *const *at, int t, int taps, size_t c, size_t f, vf sum[BLOCK])
 {
     for (int v = 0; v < BLOCK; v++)
-        sum[v] = LOAD(at[t] + c + (size_t)v * VL);
+        sum[v] = load(at[t] + c + (size_t)v * VL);
     AHEAD(at[t] + c);
     for (int j = 1; j < taps; j++) {
-        const TABLE *p = at[t + j] + c + (size_t)j * f;
+        const float *p = at[t + j] + c + (size_t)j * f;
         AHEAD(p);
         for (int v = 0; v < BLOCK; v++)
-            sum[v] += LOAD(p + (size_t)v * VL);
+            sum[v] += load(p + (size_t)v * VL);
     }
 }
 
 static inline __attribute__((always_inline)) void
-NAME(block)(const TABLE *const *at, int n, int w, size_t c, size_t f, float *y, int32_t *arg)
+convpool_block(const float *const *at, int n, int w, size_t c, size_t f, float *y, int32_t *arg)
 {
     vf best[BLOCK], sum[BLOCK];
     vi where[BLOCK];
-    NAME(window)(at, 0, w < n ? w : n, c, f, best);
+    convpool_window(at, 0, w < n ? w : n, c, f, best);
     for (int v = 0; v < BLOCK; v++)
         where[v] = (vi){0};
     int t = 1;
     for (; t + w <= n; t++) {
-        NAME(window)(at, t, w, c, f, sum);
+        convpool_window(at, t, w, c, f, sum);
         for (int v = 0; v < BLOCK; v++) {
             if (arg)
                 where[v] = (vi)pick(sum[v] > best[v], (vf)(t - (vi){0}), (vf)where[v]);
@@ -48,7 +44,7 @@ NAME(block)(const TABLE *const *at, int n, int w, size_t c, size_t f, float *y, 
         }
     }
     for (; t < n; t++) { /* the windows that reach past the end */
-        NAME(window)(at, t, n - t, c, f, sum);
+        convpool_window(at, t, n - t, c, f, sum);
         for (int v = 0; v < BLOCK; v++) {
             if (arg)
                 where[v] = (vi)pick(sum[v] > best[v], (vf)(t - (vi){0}), (vf)where[v]);
@@ -63,15 +59,15 @@ NAME(block)(const TABLE *const *at, int n, int w, size_t c, size_t f, float *y, 
 }
 
 /* The filters that fill no block, one at a time. */
-static void NAME(single)(const TABLE *const *at, int n, int w, size_t c, size_t f, float *y,
-                         int32_t *arg)
+static void convpool_single(const float *const *at, int n, int w, size_t c, size_t f, float *y,
+                            int32_t *arg)
 {
     float best = 0.0f;
     int32_t where = 0;
     for (int t = 0; t < n; t++) {
-        float sum = CELL(at[t] + c);
+        float sum = *(at[t] + c);
         for (int j = 1; j < w && t + j < n; j++)
-            sum += CELL(at[t + j] + c + (size_t)j * f);
+            sum += *(at[t + j] + c + (size_t)j * f);
         if (t == 0 || sum > best) {
             best = sum;
             where = t;
@@ -83,38 +79,38 @@ static void NAME(single)(const TABLE *const *at, int n, int w, size_t c, size_t 
 }
 
 static inline __attribute__((always_inline)) void
-NAME(width)(const TABLE *const *at, int n, int w, size_t c, int filters, float *y, int32_t *arg)
+convpool_width(const float *const *at, int n, int w, size_t c, int filters, float *y, int32_t *arg)
 {
     int f = 0;
     for (; f + BLOCK * VL <= filters; f += BLOCK * VL)
-        NAME(block)(at, n, w, c + (size_t)f, (size_t)filters, y + f, arg ? arg + f : NULL);
+        convpool_block(at, n, w, c + (size_t)f, (size_t)filters, y + f, arg ? arg + f : NULL);
     for (; f < filters; f++)
-        NAME(single)(at, n, w, c + (size_t)f, (size_t)filters, y + f, arg ? arg + f : NULL);
+        convpool_single(at, n, w, c + (size_t)f, (size_t)filters, y + f, arg ? arg + f : NULL);
 }
 
 static inline __attribute__((always_inline)) void
-NAME(widths)(const struct convpool *s, const TABLE *const *at, int n, float *y, int32_t *arg)
+convpool_widths(const struct convpool *s, const float *const *at, int n, float *y, int32_t *arg)
 {
     size_t c = 0;
     for (int i = 0; i < s->n_widths; i++) {
         switch (s->widths[i]) {
         case 1:
-            NAME(width)(at, n, 1, c, s->n_filters, y, arg);
+            convpool_width(at, n, 1, c, s->n_filters, y, arg);
             break;
         case 2:
-            NAME(width)(at, n, 2, c, s->n_filters, y, arg);
+            convpool_width(at, n, 2, c, s->n_filters, y, arg);
             break;
         case 3:
-            NAME(width)(at, n, 3, c, s->n_filters, y, arg);
+            convpool_width(at, n, 3, c, s->n_filters, y, arg);
             break;
         case 4:
-            NAME(width)(at, n, 4, c, s->n_filters, y, arg);
+            convpool_width(at, n, 4, c, s->n_filters, y, arg);
             break;
         case 5:
-            NAME(width)(at, n, 5, c, s->n_filters, y, arg);
+            convpool_width(at, n, 5, c, s->n_filters, y, arg);
             break;
         default:
-            NAME(width)(at, n, s->widths[i], c, s->n_filters, y, arg);
+            convpool_width(at, n, s->widths[i], c, s->n_filters, y, arg);
         }
         c += (size_t)s->widths[i] * (size_t)s->n_filters;
         y += s->n_filters;
@@ -122,22 +118,15 @@ NAME(widths)(const struct convpool *s, const TABLE *const *at, int n, float *y, 
     }
 }
 
-#if WITH_ARG
-static void NAME(rows_convpool)(const struct convpool *s, const TABLE *p, const int32_t *row, int t,
-                                float *y, int32_t *arg)
-#else
-static void NAME(rows_convpool)(const struct convpool *s, const TABLE *p, const int32_t *row, int t,
-                                float *y)
-#endif
+static void rows_convpool_f32(const struct convpool *s, const float *p, const int32_t *row, int t,
+                              float *y, int32_t *arg)
 {
-    const TABLE *at[CONVPOOL_MAX_TOKENS];
+    const float *at[CONVPOOL_MAX_TOKENS];
     for (int i = 0; i < t; i++)
         at[i] = p + (size_t)row[i] * (size_t)s->stride;
-#if WITH_ARG
     if (arg) {
-        NAME(widths)(s, at, t, y, arg);
+        convpool_widths(s, at, t, y, arg);
         return;
     }
-#endif
-    NAME(widths)(s, at, t, y, NULL);
+    convpool_widths(s, at, t, y, NULL);
 }

@@ -52,9 +52,9 @@ const struct opt config_options[] = {
     {"threads", OPT_INT, "0", 0, 1024, NULL,
      "inference threads; 0 = as many as the cgroup allows processors", false},
     /* batching */
-    {"batch-titles", OPT_INT, "256", 1, 100000, NULL, "a batch closes at this many headlines",
+    {"batch-titles", OPT_INT, "1024", 1, 100000, NULL, "a batch closes at this many headlines",
      false},
-    {"batch-tokens", OPT_INT, "8192", 1, 10000000, NULL, "a batch closes at this many tokens",
+    {"batch-tokens", OPT_INT, "32768", 1, 10000000, NULL, "a batch closes at this many tokens",
      false},
     {"batch-bytes", OPT_INT, "1048576", 1024, 1073741824, NULL,
      "a batch closes at this many record bytes", false},

@@ -1,6 +1,6 @@
 #include "ops/convpool.h"
 
-#include "ops/f16.h"
+#include "ops/convpool_fixed.h"
 #include "tests/ops/numbers.h"
 
 static size_t column(const struct convpool *s, int wi, int j, int f)
@@ -62,37 +62,100 @@ static void check(struct convpool s, int n_rows)
         s.stride += s.widths[i] * s.n_filters;
     size_t cells = (size_t)n_rows * s.stride;
     int features = s.n_widths * s.n_filters;
-    float *p = numbers(cells, 5, 1), *y = xmalloc(sizeof *y * features),
-          *y16 = xmalloc(sizeof *y * features);
-    uint16_t *half = xmalloc(cells * sizeof *half);
-    double *wide = xmalloc(cells * sizeof *wide), *wide16 = xmalloc(cells * sizeof *wide16);
+    float *p = numbers(cells, 5, 1), *y = xmalloc(sizeof *y * features);
+    double *wide = xmalloc(cells * sizeof *wide);
     int32_t *arg = xmalloc(sizeof *arg * features), row[40];
-    for (size_t i = 0; i < cells; i++) {
-        half[i] = f16_narrow(p[i]);
+    for (size_t i = 0; i < cells; i++)
         wide[i] = p[i];
-        wide16[i] = f16_widen(half[i]);
-    }
     for (int i = 0; i < 40; i++)
         row[i] = (int32_t)(rng_u64(1, 2, (uint64_t)i) % (unsigned)n_rows);
     for (int n = 1; n <= 40; n += n < 9 ? 1 : 10) {
         convpool_forward(&s, p, row, n, y, arg);
-        convpool_forward_f16(&s, half, row, n, y16);
         for (int wi = 0; wi < s.n_widths; wi++)
             for (int f = 0; f < s.n_filters; f++) {
                 int at = 0, i = wi * s.n_filters + f;
                 double best = twin(&s, wide, row, n, wi, f, &at);
                 assert_near(y[i], best, 4e-6);
                 assert_near(window(&s, wide, row, n, wi, f, arg[i]), best, 4e-6);
-                assert_near(y16[i], twin(&s, wide16, row, n, wi, f, &at), 4e-6);
             }
     }
     free(p);
     free(y);
-    free(y16);
-    free(half);
     free(wide);
-    free(wide16);
     free(arg);
+}
+
+/* The table in fixed point is within half a step a tap of the twin, and what it sums is exact: no
+ * window overflows, the largest ones included. */
+static void check_fixed(struct convpool s, enum convpool_cell cell, int n_rows)
+{
+    for (int i = 0; i < s.n_widths; i++)
+        s.stride += s.widths[i] * s.n_filters;
+    size_t cells = (size_t)n_rows * s.stride, bytes = convpool_fixed_bytes(&s, cell, n_rows);
+    int padded = convpool_padded(&s), filters = s.n_filters;
+    enum { TITLES = 9 };
+    int32_t start[TITLES + 1] = {0}, row[200];
+    for (int i = 0; i < TITLES; i++) /* 1, 2, ... 8 and 40 characters */
+        start[i + 1] = start[i] + (i < 8 ? i + 1 : 40);
+    for (int i = 0; i < start[TITLES]; i++)
+        row[i] = (int32_t)(rng_u64(1, 2, (uint64_t)i) % (unsigned)n_rows);
+    float *p = numbers(cells, 5, 1);
+    for (int i = 0; i < s.n_widths; i++)
+        for (int j = 0; j < s.widths[i];
+             j++) { /* every title of this row's alone is at the limit */
+            p[column(&s, i, j, 0)] = 3;
+            for (int r = 0; r < n_rows && filters > 1; r++)
+                p[(size_t)r * s.stride + column(&s, i, j, 1)] = 0;
+        }
+    for (int i = start[TITLES - 1]; i < start[TITLES]; i++)
+        row[i] = i % 11 ? 0 : row[i];
+    double *wide = xmalloc(cells * sizeof *wide);
+    for (size_t i = 0; i < cells; i++)
+        wide[i] = p[i];
+    float *most = xcalloc((size_t)s.stride, sizeof *most),
+          *scale = xmalloc(sizeof *scale * s.n_widths * filters);
+    char *table = xcalloc(bytes, 1);
+    int16_t *y = xmalloc(sizeof *y * TITLES * s.n_widths * padded);
+    convpool_most(&s, p, 2, most); /* in two parts */
+    convpool_most(&s, p + 2 * s.stride, n_rows - 2, most);
+    convpool_scales(&s, cell, most, scale);
+    convpool_fix(&s, cell, scale, p, 0, 2, n_rows, table);
+    convpool_fix(&s, cell, scale, p + 2 * s.stride, 2, n_rows - 2, n_rows, table);
+    convpool_fixed(&s, cell, table, n_rows, row, start, TITLES, y);
+    for (int i = 0; i < TITLES; i++)
+        for (int wi = 0; wi < s.n_widths; wi++)
+            for (int f = 0; f < padded; f++) {
+                int q = y[((size_t)i * s.n_widths + wi) * padded + f], at;
+                if (f >= filters) {
+                    assert_int_equal(q, 0);
+                    continue;
+                }
+                double step = scale[wi * filters + f], got = q * step;
+                double best = twin(&s, wide, row + start[i], start[i + 1] - start[i], wi, f, &at);
+                assert_near(got, best, step * (0.5 * s.widths[wi] + 1e-3) + 1e-7);
+                if (f == 1)
+                    assert_true(step == 0);
+            }
+    assert_true(scale[0] <= (cell == CONVPOOL_INT8 ? 3.001 / 127 : 3.001 * s.widths[0] / 32000));
+    free(p);
+    free(wide);
+    free(most);
+    free(scale);
+    free(table);
+    free(y);
+}
+
+static void test_fixed(void **state)
+{
+    (void)state;
+    for (int cell = CONVPOOL_INT16; cell <= CONVPOOL_INT8; cell++) {
+        check_fixed((struct convpool){.n_filters = 1, .n_widths = 1, .widths = {1}}, cell, 3);
+        check_fixed((struct convpool){.n_filters = 7, .n_widths = 3, .widths = {2, 3, 4}}, cell,
+                    11);
+        check_fixed((struct convpool){.n_filters = 128, .n_widths = 3, .widths = {5, 1, 16}}, cell,
+                    11);
+        check_fixed((struct convpool){.n_filters = 131, .n_widths = 2, .widths = {3, 2}}, cell, 11);
+    }
 }
 
 static void test_twin(void **state)
@@ -152,6 +215,7 @@ static void test_backward(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_hand), cmocka_unit_test(test_twin),
+                                       cmocka_unit_test(test_fixed),
                                        cmocka_unit_test(test_backward)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

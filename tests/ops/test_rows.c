@@ -1,8 +1,7 @@
 #include "ops/rows.h"
 
 #include "ops/adamw.h"
-#include "ops/convpool.h"
-#include "ops/f16.h"
+#include "ops/convpool_fixed.h"
 #include "tests/ops/numbers.h"
 
 static const int sizes[] = {1, 2, 7, 15, 16, 17, 31, 64, 65, 768, 1536};
@@ -89,32 +88,6 @@ static void simple_ones(const struct rows *r)
     }
 }
 
-static void narrow_is_exact(const struct rows *r)
-{
-    /* Every F16 value narrows back to itself, every midpoint to the even neighbour. */
-    for (uint32_t h = 0; h < 0x7C00; h++) {
-        float x[18], mid = (f16_widen((uint16_t)h) + f16_widen((uint16_t)(h + 1))) / 2;
-        uint16_t y[18];
-        for (int i = 0; i < 18; i++)
-            x[i] = i % 3 == 0 ? f16_widen((uint16_t)h) : i % 3 == 1 ? -f16_widen((uint16_t)h) : mid;
-        r->f16_narrow(y, x, 18);
-        for (int i = 0; i < 18; i++) {
-            uint32_t expected = i % 3 == 0 ? h : i % 3 == 1 ? h | 0x8000 : h + (h & 1);
-            if (i % 3 == 2 && h + 1 == 0x7C00)
-                continue; /* the widened infinity has no midpoint */
-            assert_int_equal(y[i], expected);
-        }
-    }
-    float big[17];
-    uint16_t y[17];
-    for (int i = 0; i < 17; i++)
-        big[i] = i ? 65520.0f : 65519.0f;
-    r->f16_narrow(y, big, 17);
-    assert_int_equal(y[0], 0x7BFF);
-    for (int i = 1; i < 17; i++)
-        assert_int_equal(y[i], 0x7C00);
-}
-
 /* Sums run in the same order everywhere: the bits are those of the base table. */
 static void convpool_same_bits(const struct rows *r)
 {
@@ -122,8 +95,6 @@ static void convpool_same_bits(const struct rows *r)
     struct convpool s = {131, 4, {1, 2, 3, 6}, 12 * 131};
     int n_rows = 9, features = 4 * 131;
     float *p = numbers((size_t)n_rows * s.stride, 1, 1);
-    uint16_t *half = xmalloc(sizeof *half * (size_t)n_rows * s.stride);
-    base->f16_narrow(half, p, (size_t)n_rows * s.stride);
     float *a = xmalloc(sizeof *a * (size_t)features), *b = xmalloc(sizeof *b * (size_t)features);
     int32_t *arg_a = xmalloc(sizeof *arg_a * (size_t)features),
             *arg_b = xmalloc(sizeof *arg_b * (size_t)features);
@@ -135,16 +106,38 @@ static void convpool_same_bits(const struct rows *r)
         assert_memory_equal(arg_a, arg_b, sizeof *arg_a * (size_t)features);
         r->convpool_f32(&s, p, row, t, b, NULL);
         assert_memory_equal(a, b, sizeof *a * (size_t)features);
-        base->convpool_f16(&s, half, row, t, a);
-        r->convpool_f16(&s, half, row, t, b);
-        assert_memory_equal(a, b, sizeof *a * (size_t)features);
     }
     free(p);
-    free(half);
     free(a);
     free(b);
     free(arg_a);
     free(arg_b);
+}
+
+static void fixed_same(const struct rows *r)
+{
+    const struct rows *base = rows_of(CPU_BASE);
+    enum { ROWS = 9, WIDEST = 6, STRIDE = CONVPOOL_TILE + 3 };
+    static int16_t wide[ROWS * WIDEST * CONVPOOL_TILE], a[3 * STRIDE], b[3 * STRIDE];
+    static int8_t narrow[ROWS * WIDEST * CONVPOOL_TILE];
+    for (size_t i = 0; i < ROWS * WIDEST * CONVPOOL_TILE; i++) {
+        wide[i] = (int16_t)(rng_u64(1, 1, i) % 10001 - 5000);
+        narrow[i] = (int8_t)(rng_u64(1, 2, i) % 255 - 127);
+    }
+    const int32_t row[] = {3, 1, 4, 1, 5, 8, 2, 6, 5, 3, 5, 0, 7}, start[] = {0, 1, 4, 13};
+    for (int w = 1; w <= WIDEST; w++) {
+        base->convpool_int16(wide, w, row, start, 3, a, STRIDE);
+        r->convpool_int16(wide, w, row, start, 3, b, STRIDE);
+        assert_memory_equal(a, b, sizeof a);
+        base->convpool_int8(narrow, w, row, start, 3, a, STRIDE);
+        r->convpool_int8(narrow, w, row, start, 3, b, STRIDE);
+        assert_memory_equal(a, b, sizeof a);
+    }
+    const float scale[] = {0.5f, 2, 0}, bias[] = {-1, -9, 3};
+    const int16_t q[] = {4, 4, 4};
+    float y[3];
+    r->unfix_relu(y, q, scale, bias, 3);
+    assert_true(y[0] == 1 && y[1] == 0 && y[2] == 3);
 }
 
 static void adamw_same_bits(const struct rows *r)
@@ -172,7 +165,7 @@ EACH(max_is_max)
 EACH(exp_is_exp)
 EACH(affine_is_affine)
 EACH(simple_ones)
-EACH(narrow_is_exact)
+EACH(fixed_same)
 EACH(convpool_same_bits)
 EACH(adamw_same_bits)
 
@@ -188,7 +181,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_max_is_max),       cmocka_unit_test(test_exp_is_exp),
         cmocka_unit_test(test_affine_is_affine), cmocka_unit_test(test_simple_ones),
-        cmocka_unit_test(test_narrow_is_exact),  cmocka_unit_test(test_convpool_same_bits),
+        cmocka_unit_test(test_fixed_same),       cmocka_unit_test(test_convpool_same_bits),
         cmocka_unit_test(test_adamw_same_bits),  cmocka_unit_test(test_choice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
