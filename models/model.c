@@ -47,22 +47,27 @@ const char *precision_name(enum precision p)
     return precisions[p];
 }
 
-/* The version of a registry directory; a directory without manifest.json is named by its weights.
- */
-static int read_version(const char *dir, struct model *m, struct err *err)
+/* A registry's version goes by the registry's name and version; a directory without manifest.json
+ * by its own name and its weights. */
+static int read_manifest(const char *dir, struct model *m, struct err *err)
 {
     char *path = file_path("%s/manifest.json", dir);
-    const char *version = NULL;
+    const char *version = NULL, *name = NULL;
     int rc = 0;
     json_t *manifest = NULL;
     if (file_exists(path)) {
         manifest = json_parse_file(path, MAX_JSON, err);
         rc = manifest ? 0 : -1;
-        if (rc == 0 && json_get_str(manifest, "version", &version, err) != 0)
+        if (rc == 0 && (json_get_str(manifest, "version", &version, err) != 0 ||
+                        json_get_str(manifest, "name", &name, err) != 0))
             rc = err_prefix(err, "%s", path);
     }
     if (rc == 0)
         m->version = version ? xstrdup(version) : file_path("%.*s", SHORT_VERSION, m->info.sha256);
+    if (rc == 0 && name) {
+        free(m->name);
+        m->name = xstrdup(name);
+    }
     json_decref(manifest);
     free(path);
     return rc;
@@ -150,7 +155,7 @@ static int open_parts(const char *dir, enum precision precision, struct model *m
         rc = open_weights(weights_path, &src, m, err);
     }
     if (rc == 0)
-        rc = read_version(dir, m, err);
+        rc = read_manifest(dir, m, err);
     json_decref(config);
     free(config_path);
     free(vocab_path);

@@ -24,8 +24,9 @@ int precision_parse(const char *name, enum precision *p,
 const char *precision_name(enum precision p);
 
 struct model_info {
-    const char *family;  /* "textcnn", "linear" */
-    const char *name;    /* config.json "model_name"; the family when absent */
+    const char *family; /* "textcnn", "linear" */
+    const char
+        *name; /* the registry's name for it, else config.json "model_name", else the family */
     const char *version; /* from manifest.json when the directory is a registry version, else the
                             first 12 digits of sha256 */
     char sha256[SHA256_HEX]; /* of model.safetensors */

@@ -24,6 +24,7 @@ struct committer {
     bool started;
     atomic_bool stop, hurry, busy, healthy;
     _Atomic uint64_t failed_epoch;
+    _Atomic int64_t tick_ns;
     /* the open transaction; commit thread only */
     bool open;
     uint64_t epoch;
@@ -33,6 +34,13 @@ struct committer {
     pthread_mutex_t lock;          /* guards totals */
     struct committer_totals totals;
 };
+
+static bool commit_keeps_going(void *arg)
+{
+    struct committer *c = arg;
+    atomic_store(&c->tick_ns, clock_ns());
+    return c->keep_going(c->arg);
+}
 
 /* failed_epoch only ever grows; both threads raise it. */
 static void raise_failed(struct committer *c, uint64_t epoch)
@@ -148,6 +156,7 @@ static void *committer_main(void *arg)
     static const struct err revoked = {.code = ERR_CANCELLED, .msg = "partitions were given up"};
     while (!atomic_load(&c->stop)) {
         int64_t now = clock_ns();
+        atomic_store(&c->tick_ns, now);
         struct work *w =
             pipeline_take(c->pipeline, c->open && c->deadline_ns < now + 50000000 ? c->deadline_ns
                                                                                   : now + 50000000);
@@ -189,7 +198,7 @@ struct committer *committer_open(const struct config *cfg, const struct model_in
     c->publisher = publisher_open(cfg, info);
     int n;
     char *const *topics = publisher_topics(c->publisher, &n);
-    if (kafka_out_open(cfg, in, topics, n, keep_going, arg, &c->out, err) != 0) {
+    if (kafka_out_open(cfg, in, topics, n, commit_keeps_going, c, &c->out, err) != 0) {
         committer_close(c);
         return NULL;
     }
@@ -242,6 +251,11 @@ void committer_hurry(struct committer *c, bool hurry)
 bool committer_busy(void *arg)
 {
     return atomic_load(&((struct committer *)arg)->busy);
+}
+
+int64_t committer_tick_ns(const struct committer *c)
+{
+    return atomic_load(&c->tick_ns);
 }
 
 bool committer_healthy(const struct committer *c)

@@ -40,6 +40,9 @@ void committer_hurry(struct committer *c, bool hurry); /* commit as soon as noth
 bool committer_busy(void *c);                          /* a transaction is open or being ended */
 bool committer_healthy(
     const struct committer *c); /* the producer works; false while it is being replaced */
+/* When the commit thread last showed that it is alive: turned over, or asked whether to go on
+ * waiting for brokers. Any thread. */
+int64_t committer_tick_ns(const struct committer *c);
 struct committer_totals committer_totals(const struct committer *c);
 
 #endif

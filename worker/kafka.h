@@ -33,7 +33,8 @@ struct source {
     bool assigned, at_end;
     int64_t start; /* where reading began at the last assignment, RD_KAFKA_OFFSET_BEGINNING (-2) or
                       _END (-1) included */
-    _Atomic int64_t position; /* next offset to poll; -1 unknown */
+    _Atomic int64_t position; /* next offset to poll; _BEGINNING or _END: nothing was read yet;
+                                 _INVALID (-1001): not ours */
     /* commit thread */
     int64_t pending;           /* next offset of the open group of works; -1: untouched */
     _Atomic int64_t committed; /* next offset after the last commit made here; -1: none */

@@ -92,10 +92,17 @@ rd_kafka_t *client_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct err *
 int kafka_check(const struct config *cfg, struct err *err)
 {
     for (int consumer = 0; consumer < 2; consumer++) {
-        rd_kafka_conf_t *conf = client_conf(cfg, consumer, err);
-        if (!conf)
+        rd_kafka_conf_t *conf = consumer ? consumer_conf(cfg, err) : producer_sample_conf(cfg, err);
+        /* Without brokers nothing is connected to, and what does not go together is still told. */
+        if (conf && client_set(conf, "bootstrap.servers", NULL, err) != 0) {
+            rd_kafka_conf_destroy(conf);
+            conf = NULL;
+        }
+        rd_kafka_t *rk =
+            conf ? client_new(consumer ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER, conf, err) : NULL;
+        if (!rk)
             return -1;
-        rd_kafka_conf_destroy(conf);
+        rd_kafka_destroy(rk);
     }
     return 0;
 }

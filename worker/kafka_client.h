@@ -17,6 +17,10 @@ int client_set(rd_kafka_conf_t *conf, const char *key, const char *value, struct
  * consumer). */
 rd_kafka_conf_t *client_conf(const struct config *cfg, bool consumer, struct err *err);
 
+/* The whole configuration of the consumer (kafka_in.c) and of a producer (kafka_out.c). */
+rd_kafka_conf_t *consumer_conf(const struct config *cfg, struct err *err);
+rd_kafka_conf_t *producer_sample_conf(const struct config *cfg, struct err *err);
+
 /* Creates the client; takes conf over in any case. */
 rd_kafka_t *client_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct err *err);
 

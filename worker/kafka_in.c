@@ -55,7 +55,7 @@ static struct source *source_of(struct kafka_in *in, const char *topic, int32_t 
     (void)snprintf(s->partition_text, sizeof s->partition_text, "%d", partition);
     s->pending = -1;
     atomic_init(&s->committed, -1);
-    atomic_init(&s->position, -1);
+    atomic_init(&s->position, RD_KAFKA_OFFSET_INVALID);
     (void)pthread_mutex_lock(&in->lock);
     in->sources = xrealloc(in->sources, (in->n_sources + 1) * sizeof *in->sources);
     in->sources[in->n_sources++] = s;
@@ -127,7 +127,7 @@ static void on_assign(struct kafka_in *in, rd_kafka_topic_partition_list_t *part
         s->assigned = true;
         s->at_end = false;
         atomic_store(&s->committed, -1);
-        atomic_store(&s->position, p->offset >= 0 ? p->offset : -1);
+        atomic_store(&s->position, p->offset);
     }
     /* Before the fetch starts: what arrived on the consumer's own queue first would be read out of
      * order with what follows on ours. */
@@ -152,7 +152,7 @@ static void on_revoke(struct kafka_in *in, const rd_kafka_topic_partition_list_t
     in->events.revoke(in->events.arg, lost);
     for (size_t i = 0; i < in->n_sources; i++) {
         in->sources[i]->assigned = false;
-        atomic_store(&in->sources[i]->position, -1); /* no lag is reported for what is not ours */
+        atomic_store(&in->sources[i]->position, RD_KAFKA_OFFSET_INVALID);
         atomic_store(&in->sources[i]->committed, -1);
     }
     if (in->held) {
@@ -199,7 +199,7 @@ static const struct {
     {"partition.assignment.strategy", "range"},
 };
 
-static rd_kafka_conf_t *consumer_conf(const struct config *cfg, struct err *err)
+rd_kafka_conf_t *consumer_conf(const struct config *cfg, struct err *err)
 {
     rd_kafka_conf_t *conf = client_conf(cfg, true, err);
     if (!conf)
@@ -327,7 +327,7 @@ static void out_of_range(struct kafka_in *in, const rd_kafka_message_t *m)
         return;
     struct source *s = source_of(in, topic, m->partition);
     s->start = in->from;
-    atomic_store(&s->position, -1);
+    atomic_store(&s->position, in->from);
     rd_kafka_topic_partition_list_t *parts = assigned_partitions(in);
     rd_kafka_resp_err_t e = assign_again(in, parts);
     rd_kafka_topic_partition_list_destroy(parts);
@@ -420,7 +420,7 @@ int kafka_in_rewind(struct kafka_in *in, struct err *err)
         struct source *s = source_of(in, p->topic, p->partition);
         p->offset = starting_point(in, s, p->offset, true);
         s->at_end = false;
-        atomic_store(&s->position, p->offset >= 0 ? p->offset : -1);
+        atomic_store(&s->position, p->offset);
     }
     rd_kafka_resp_err_t e = rc == 0 && parts->cnt > 0 ? assign_again(in, parts) : 0;
     if (e) {
@@ -482,11 +482,16 @@ void kafka_in_metrics(struct kafka_in *in, struct buf *out)
     for (size_t i = 0; i < in->n_sources; i++) {
         struct source *s = in->sources[i];
         int64_t low, high, at = atomic_load(&s->committed);
+        if (rd_kafka_get_watermark_offsets(in->rk, s->topic, s->partition, &low, &high) != 0 ||
+            high < 0)
+            continue;
         if (at < 0)
             at = atomic_load(&s->position);
-        if (at >= 0 &&
-            rd_kafka_get_watermark_offsets(in->rk, s->topic, s->partition, &low, &high) == 0 &&
-            high >= 0)
+        if (at == RD_KAFKA_OFFSET_BEGINNING)
+            at = low >= 0 ? low : 0;
+        else if (at == RD_KAFKA_OFFSET_END)
+            at = high;
+        if (at >= 0)
             metrics_row(out, "rubric_consumer_lag", s, high > at ? high - at : 0);
     }
     metric_header(out, "rubric_committed_offset", "gauge",

@@ -14,6 +14,7 @@
 #include "worker/metrics.h"
 
 #define DEFAULT_LIMIT 1000000 /* librdkafka's message.max.bytes */
+#define LEAST_LIMIT 1024      /* what a topic must take: see check_limits */
 
 struct topic {
     rd_kafka_topic_t *handle;
@@ -138,11 +139,36 @@ static void ask_limits(struct kafka_out *out)
     free(limits);
 }
 
+rd_kafka_conf_t *producer_sample_conf(const struct config *cfg, struct err *err)
+{
+    struct kafka_out out = {.cfg = cfg, .transactional_id = "sample"};
+    rd_kafka_conf_t *conf = client_conf(cfg, false, err);
+    if (conf && producer_conf(&out, conf, err) != 0) {
+        rd_kafka_conf_destroy(conf);
+        conf = NULL;
+    }
+    return conf;
+}
+
+/* A dead letter without its value, its own headers, its error text and its key must fit every
+ * topic, or one bad record would be gone round for ever. */
+static int check_limits(const struct kafka_out *out, struct err *err)
+{
+    for (int i = 0; i < out->n_topics; i++)
+        if (out->topics[i].limit < LEAST_LIMIT)
+            return err_set(err, ERR_CONFIG,
+                           "topic %s: max.message.bytes is %ld: at least %d are needed",
+                           out->names[i], out->topics[i].limit, LEAST_LIMIT);
+    return 0;
+}
+
 /* A new producer, ready to begin. -1 with err->retriable: brokers do not answer yet. */
 static int make_producer(struct kafka_out *out, struct err *err)
 {
     drop_producer(out);
     ask_limits(out);
+    if (check_limits(out, err) != 0)
+        return -1;
     rd_kafka_conf_t *conf = client_conf(out->cfg, false, err);
     if (!conf)
         return -1;

@@ -146,6 +146,7 @@ void pipeline_submit(struct pipeline *p, struct work *w, enum close_reason why)
 {
     metric_add_at(M_BATCHES, (int)why, 1);
     metric_observe(M_BATCH_TITLES, w->fill.titles, 1);
+    metric_observe(M_STAGE_DECODE_SECONDS, (double)w->decode_ns * 1e-9, 1);
     (void)pthread_mutex_lock(&p->lock);
     w->closed = why;
     w->seq = p->seq++;

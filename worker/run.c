@@ -29,7 +29,7 @@
 #include "worker/metrics.h"
 #include "worker/pipeline.h"
 
-#define LIVE_WITHIN_NS 60000000000 /* /livez: the poll loop turned over within a minute */
+#define LIVE_WITHIN_NS 60000000000 /* /livez: both loops turned over within a minute */
 #define TOPICS_EVERY_MS 1000
 #define EXIT_NOT_DRAINED 75 /* EX_TEMPFAIL */
 
@@ -226,10 +226,14 @@ static void poll_once(struct service *s)
                 (void)poll(NULL, 0, 1);
         }
         atomic_store(&s->filling, true);
+        now = clock_ns();
         work_add(s->current, &r, s->codec, s->cfg, model_info(s->model)->max_tokens);
     }
     if (s->current) {
-        enum close_reason why = batcher_close(&s->limits, &s->current->fill, clock_ns());
+        int64_t after = clock_ns();
+        if (got)
+            s->current->decode_ns += after - now;
+        enum close_reason why = batcher_close(&s->limits, &s->current->fill, after);
         if (why != CLOSE_NOT)
             submit(s, why);
     }
@@ -260,12 +264,15 @@ static bool drain(struct service *s)
 static bool live(void *arg, struct buf *body)
 {
     struct service *s = arg;
-    int64_t age = clock_ns() - atomic_load(&s->tick_ns);
-    if (age < LIVE_WITHIN_NS)
-        return true;
-    buf_printf(body, "the poll loop has not turned over for %lld s\n",
-               (long long)(age / 1000000000));
-    return false;
+    int64_t now = clock_ns(), poll_age = now - atomic_load(&s->tick_ns);
+    int64_t commit_age = atomic_load(&s->started) ? now - committer_tick_ns(s->committer) : 0;
+    if (poll_age >= LIVE_WITHIN_NS)
+        buf_printf(body, "the poll loop has not turned over for %lld s\n",
+                   (long long)(poll_age / 1000000000));
+    if (commit_age >= LIVE_WITHIN_NS)
+        buf_printf(body, "the commit thread has not turned over for %lld s\n",
+                   (long long)(commit_age / 1000000000));
+    return body->len == 0;
 }
 
 static bool ready(void *arg, struct buf *body)

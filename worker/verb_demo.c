@@ -46,7 +46,7 @@ struct demo {
     size_t n;
     double rate;
     bool quiet;
-    atomic_bool stop, failed;
+    atomic_bool stop, failed, over; /* over: the service has ended */
     /* results */
     size_t answered, agreed, reviewed;
     struct {
@@ -135,6 +135,7 @@ static void *service_main(void *arg)
         (void)fprintf(stderr, "rubric-worker demo: %s\n", err.msg);
         atomic_store(&d->failed, true);
     }
+    atomic_store(&d->over, true);
     return NULL;
 }
 
@@ -247,7 +248,7 @@ static int run_demo(struct demo *d)
     }
     int64_t until = clock_ns() + (int64_t)((60 + (double)d->n / d->rate) * 1e9);
     struct demo_answer a;
-    while (d->answered < d->n && clock_ns() < until && !atomic_load(&d->failed))
+    while (d->answered < d->n && clock_ns() < until && !atomic_load(&d->over))
         if (demo_broker_read(d->broker, 100, &a)) {
             take_answer(d, &a);
             free(a.value);

@@ -67,6 +67,7 @@ void work_reset(struct work *w)
     buf_reset(&w->out);
     w->n_records = w->n_items = 0;
     w->fill = (struct batch_fill){0};
+    w->decode_ns = 0;
     w->closed = CLOSE_NOT;
     w->done = false;
     w->next = NULL;

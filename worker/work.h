@@ -66,6 +66,7 @@ struct work {
     bool done; /* classified; guarded by the pipeline's lock */
     int64_t last_close_ns;
     struct batch_fill fill;
+    int64_t decode_ns; /* spent in work_add so far */
     struct record *records;
     size_t n_records, cap_records;
     struct item *items;

@@ -223,6 +223,32 @@ def test_oversize_everywhere(env):
     same("the others' topics", {r.topic for n, r in got.items() if n != 4}, {topics.output})
 
 
+def test_a_limit_that_no_dead_letter_fits(env):
+    """A topic so small that not even a bare dead letter fits is refused at the start, by name."""
+    topics = env.topics(1)
+    env.kafka.set_topic(topics.dead, max_message_bytes=600)
+    worker = env.worker(topics)
+    status = worker.wait(20)
+    if status <= 0 or f"topic {topics.dead}: max.message.bytes is 600: at least" not in worker.text():
+        raise Failure(f"status {status}, said: {worker.text()[-400:]}")
+
+
+def test_one_large_record_with_many_bad_headlines(env):
+    """Every bad headline of a batch is a dead letter with the whole record's bytes; from 16 MiB of copies on, with
+    their number instead."""
+    lines = b"\n".join(json.dumps({"id": "x" * 30000, "title": "" if n < 30 else TITLES[0]}).encode()
+                       for n in range(31))
+    topics, places, out = run(env, [dict(value=b"[" + lines.replace(b"\n", b",") + b"]", partition=0),
+                                    dict(value=json.dumps({"title": TITLES[1]}).encode(), partition=0)],
+                              partitions=1, wire_in="json", wire_out="json")
+    size = len(lines) + 2
+    whole = [i for i in range(30) if out[0, 0, i].value is not None]
+    same("headlines with the record's bytes", whole, list(range((16 << 20) // size)))
+    for i in range(len(whole), 30):
+        same("dlq.truncated", dict(out[0, 0, i].headers)["dlq.truncated"], str(size).encode())
+    same("the good ones", [out[0, 0, 30].topic, out[0, 1, 0].topic], [topics.output] * 2)
+
+
 def test_dead_letters_of_json_are_the_bytes(env):
     """Nothing is parsed and printed again on the way."""
     value = b'{ "title" :\t"" , "x":1.10, "x":2 }\n'

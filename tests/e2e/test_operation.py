@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -87,7 +88,8 @@ def test_metrics_and_health(env):
     worker.stop()
     series = [line for line in text.splitlines() if line and not line.startswith("#")]
     for what, pattern in {"lag": r"^rubric_\w*lag\w*\{", "why batches close": r"^rubric_batch\w*_total\{.*reason=",
-                          "stage times": r"^rubric_stage_\w+_seconds_count",
+                          **{f"the time of {stage}": rf"^rubric_stage_{stage}_seconds_count [1-9]"
+                             for stage in ("decode", "classify", "produce", "commit")},
                           "dead letters by reason": r"dead_letter\w*\{.*null-value.*\} 1$",
                           "age from published to categorised": r"^rubric_\w*(age|latency)\w*seconds\w*_count\b.* [1-9]",
                           "the model": r"^rubric_model_info\{.*sha256=\"[0-9a-f]{64}\"",
@@ -258,3 +260,59 @@ def test_kafka_options_that_break_the_promise(env):
         status = worker.wait(10)
         if status <= 0 or name not in worker.text():
             raise Failure(f"kafka.{name}={value}: status {status}, said: {worker.text()[-300:]}")
+
+
+def test_what_does_not_go_together_is_refused_by_check_config(env):
+    """Two properties that are each legal: check-config says what run would say."""
+    done = subprocess.run([env.program(env.args.worker), "check-config", "--brokers", "127.0.0.1:1", "--input", "in",
+                           "--group", "g", "--output", "out", "--dead-letter", "dead", "--model", env.model,
+                           "--kafka.message.timeout.ms=120000"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, timeout=20)
+    if done.returncode == 0 or "message.timeout.ms" not in done.stdout:
+        raise Failure(f"status {done.returncode}, said: {done.stdout}")
+
+
+def test_lag_of_every_assigned_partition(env):
+    """A partition without a record has a row as well: 0, or what was there before the worker came."""
+    topics = env.topics(4)
+    worker = env.worker(topics).wait_ready()
+
+    def rows():
+        return {s: v for s, v in worker.metrics().items() if s.startswith("rubric_consumer_lag{")}
+    wait_for("a lag of 0 for four partitions", lambda: sorted(rows().values()) == [0, 0, 0, 0], 20)
+    worker.stop()
+
+
+def test_static_membership_taken_over(env):
+    """A second member with the same group.instance.id fences the first, which cannot go on and says so."""
+    topics = env.topics(2)
+    kafka = dict(GROUP, **{"group.instance.id": "one"})
+    first = env.worker(topics, kafka=kafka).wait_ready()
+    second = env.worker(topics, kafka=kafka)
+    status = first.wait(40)
+    if status <= 0 or "failed for good" not in first.text():
+        raise Failure(f"status {status}, said: {first.text()[-400:]}")
+    second.wait_ready(60)
+    _feed(env, topics, 10)
+    env.wait_drained(topics, alive=[second])
+    second.stop()
+    same("records out", len(env.kafka.read(topics.output)), 10)
+
+
+def test_labels_that_no_topic_can_be_named_after(env):
+    """With {label} in the output's name the start ends, with the label named."""
+    model = os.path.join(env.folder, "model")
+    shutil.copytree(env.model, model)
+    with open(os.path.join(model, "labels.txt")) as f:
+        labels = f.read().split("\n")
+    labels[0], old = "real estate", labels[0]
+    with open(os.path.join(model, "labels.txt"), "w") as f:
+        f.write("\n".join(labels))
+    with open(os.path.join(model, "config.json")) as f:
+        config = f.read()
+    with open(os.path.join(model, "config.json"), "w") as f:
+        f.write(config.replace(f'"{old}"', '"real estate"'))
+    worker = env.worker(env.topics(1), model=model, output="news-{label}")
+    status = worker.wait(15)
+    if status <= 0 or "cannot be part of a topic" not in worker.text():
+        raise Failure(f"status {status}, said: {worker.text()[-400:]}")

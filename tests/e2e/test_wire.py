@@ -234,5 +234,6 @@ def test_model_from_a_registry(env):
     same("records out", len(out), len(TITLES))
     for r in out.values():
         got = wire.category(r.value)
-        check_headers(r, got["model_name"], version)
+        check_headers(r, "news", version)
+        same("model_name", got["model_name"], "news")
         same("model_version", got["model_version"], version)
