@@ -17,6 +17,11 @@ struct registry {
     char *url; /* for messages */
 };
 
+bool registry_is_version(const char *s)
+{
+    return manifest_is_version(s);
+}
+
 int registry_open(const char *url, struct registry **out, struct err *err)
 {
     char known[200] = "";

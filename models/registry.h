@@ -23,6 +23,7 @@
 #define REGISTRY_VERSION 17 /* 16 hex digits and a NUL */
 
 struct registry;
+bool registry_is_version(const char *s); /* 16 hex digits: a version, never an alias */
 int registry_open(const char *url, struct registry **out, struct err *err);
 void registry_close(struct registry *r); /* NULL allowed */
 

@@ -8,9 +8,9 @@
 #include "worker/work.h"
 
 struct classifier {
-    const struct model *model;
-    const struct model_info *info;
     const struct config *cfg;
+    struct served *served; /* held; NULL before the first work */
+    const struct model_info *info;
     struct workspace *ws;
     int32_t max_titles, max_ids;
     int32_t *ids, *start;
@@ -20,29 +20,15 @@ struct classifier {
     struct score *top;
 };
 
-struct classifier *classifier_open(const struct model *m, const struct config *cfg)
+struct classifier *classifier_open(const struct config *cfg)
 {
     struct classifier *c = xcalloc(1, sizeof *c);
-    c->model = m;
-    c->info = model_info(m);
     c->cfg = cfg;
-    c->max_titles = cfg->batch_titles < 1024 ? cfg->batch_titles : 1024;
-    c->max_ids = cfg->batch_tokens > c->info->max_tokens ? cfg->batch_tokens : c->info->max_tokens;
-    c->ws = workspace_open(m, c->max_titles, c->max_ids);
-    c->ids = xcalloc((size_t)c->max_ids, sizeof *c->ids);
-    c->start = xcalloc((size_t)c->max_titles + 1, sizeof *c->start);
-    c->slots = xcalloc((size_t)c->max_titles, sizeof *c->slots);
-    c->probabilities =
-        xcalloc((size_t)c->max_titles * (size_t)c->info->n_labels, sizeof *c->probabilities);
-    c->best = xcalloc((size_t)c->info->n_labels, sizeof *c->best);
-    c->top = xcalloc((size_t)c->info->n_labels, sizeof *c->top);
     return c;
 }
 
-void classifier_close(struct classifier *c)
+static void let_go(struct classifier *c)
 {
-    if (!c)
-        return;
     workspace_close(c->ws);
     free(c->ids);
     free(c->start);
@@ -50,6 +36,33 @@ void classifier_close(struct classifier *c)
     free(c->probabilities);
     free(c->best);
     free(c->top);
+    served_release(c->served);
+    *c = (struct classifier){.cfg = c->cfg};
+}
+
+static void serve(struct classifier *c, struct served *s)
+{
+    const struct config *cfg = c->cfg;
+    let_go(c);
+    c->served = served_hold(s);
+    c->info = s->info;
+    c->max_titles = cfg->batch_titles < 1024 ? cfg->batch_titles : 1024;
+    c->max_ids = cfg->batch_tokens > c->info->max_tokens ? cfg->batch_tokens : c->info->max_tokens;
+    c->ws = workspace_open(s->model, c->max_titles, c->max_ids);
+    c->ids = xcalloc((size_t)c->max_ids, sizeof *c->ids);
+    c->start = xcalloc((size_t)c->max_titles + 1, sizeof *c->start);
+    c->slots = xcalloc((size_t)c->max_titles, sizeof *c->slots);
+    c->probabilities =
+        xcalloc((size_t)c->max_titles * (size_t)c->info->n_labels, sizeof *c->probabilities);
+    c->best = xcalloc((size_t)c->info->n_labels, sizeof *c->best);
+    c->top = xcalloc((size_t)c->info->n_labels, sizeof *c->top);
+}
+
+void classifier_close(struct classifier *c)
+{
+    if (!c)
+        return;
+    let_go(c);
     free(c);
 }
 
@@ -78,14 +91,14 @@ static void encode(struct classifier *c, struct work *w, struct item *it, const 
     it->out = w->out.len;
     codec_encode(c->cfg->wire_out, &cat, &w->out);
     it->out_len = w->out.len - it->out;
-    metric_add_at(M_PREDICTIONS, it->label, 1);
+    metric_add_at(M_PREDICTIONS, c->served->categories[it->label], 1);
     metric_observe(M_CONFIDENCE, (double)it->probability, 1);
 }
 
 static void run_slice(struct classifier *c, struct work *w, int32_t n)
 {
     struct batch b = {.ids = c->ids, .start = c->start, .labels = NULL, .n = n};
-    model_classify(c->model, c->ws, &b, c->probabilities);
+    model_classify(c->served->model, c->ws, &b, c->probabilities);
     int64_t now_ms = clock_wall_ms();
     for (int32_t i = 0; i < n; i++)
         encode(c, w, &w->items[c->slots[i]],
@@ -96,6 +109,8 @@ void classifier_run(struct classifier *c, struct work *w)
 {
     int64_t begin = clock_ns();
     int32_t n = 0;
+    if (w->served != c->served)
+        serve(c, w->served);
     c->start[0] = 0;
     for (size_t i = 0; i < w->n_items; i++) {
         struct item *it = &w->items[i];
@@ -107,7 +122,7 @@ void classifier_run(struct classifier *c, struct work *w)
         }
         c->slots[n] = i;
         c->start[n + 1] =
-            c->start[n] + model_encode(c->model, w->text.data + it->title, it->title_len,
+            c->start[n] + model_encode(c->served->model, w->text.data + it->title, it->title_len,
                                        c->ids + c->start[n], c->info->max_tokens);
         n++;
     }

@@ -27,6 +27,7 @@ struct committer {
     _Atomic int64_t tick_ns;
     /* the open transaction; commit thread only */
     bool open;
+    struct served *served; /* held: the one model of the open transaction */
     uint64_t epoch;
     int64_t deadline_ns;
     atomic_int failures;           /* in a row */
@@ -70,6 +71,8 @@ static void give_up(struct committer *c, enum kafka_outcome why, const struct er
     }
     publisher_forget(c->publisher);
     c->group = (struct committer_totals){0};
+    served_release(c->served);
+    c->served = NULL;
     c->open = false;
     atomic_fetch_add(&c->failures, 1);
     atomic_store(&c->busy, false);
@@ -88,6 +91,7 @@ static void begin(struct committer *c, const struct work *w)
         return;
     }
     c->open = true;
+    c->served = served_hold(w->served);
     c->deadline_ns = clock_ns() + c->cfg->commit_interval_ns;
 }
 
@@ -135,6 +139,8 @@ static void commit(struct committer *c)
     c->totals.last_ns = now;
     (void)pthread_mutex_unlock(&c->lock);
     c->group = (struct committer_totals){0};
+    served_release(c->served);
+    c->served = NULL;
     c->open = false;
     atomic_store(&c->failures, 0);
     atomic_store(&c->busy, false);
@@ -161,6 +167,8 @@ static void *committer_main(void *arg)
             pipeline_take(c->pipeline, c->open && c->deadline_ns < now + 50000000 ? c->deadline_ns
                                                                                   : now + 50000000);
         if (w) {
+            if (c->open && w->served != c->served) /* one model, one transaction */
+                commit(c);
             if (w->epoch > atomic_load(&c->failed_epoch)) {
                 atomic_store(&c->busy, true); /* before the work counts as no longer in flight */
                 add(c, w);
@@ -220,6 +228,7 @@ void committer_close(struct committer *c)
         pipeline_nudge(c->pipeline);
         (void)pthread_join(c->thread, NULL);
     }
+    served_release(c->served);
     kafka_out_close(c->out);
     publisher_close(c->publisher);
     (void)pthread_mutex_destroy(&c->lock);

@@ -49,6 +49,10 @@ const struct opt config_options[] = {
      "records with more headlines are dead letters", false},
     /* model */
     LOAD_OPTIONS,
+    {"registry-poll-ms", OPT_INT, "2000", 50, 3600000, NULL,
+     "how often the registry is asked what the alias names", false},
+    {"allow-new-labels", OPT_BOOL, "false", 0, 0, NULL,
+     "take over models with other labels than the one in service", false},
     {"threads", OPT_INT, "0", 0, 1024, NULL,
      "inference threads; 0 = as many as the cgroup allows processors", false},
     /* batching */
@@ -210,6 +214,8 @@ int config_check(const struct options *o, struct config *cfg, struct err *err)
         .review_threshold = (float)options_real(o, "review-threshold"),
         .top_k = (int)options_int(o, "top"),
         .threads = (int)options_int(o, "threads"),
+        .registry_poll_ns = options_int(o, "registry-poll-ms") * INT64_C(1000000),
+        .allow_new_labels = options_bool(o, "allow-new-labels"),
         .batch_titles = (int32_t)options_int(o, "batch-titles"),
         .batch_tokens = (int32_t)options_int(o, "batch-tokens"),
         .batch_bytes = (size_t)options_int(o, "batch-bytes"),

@@ -27,6 +27,8 @@ struct config {
     int32_t commit_records;
     int64_t commit_interval_ns, drain_timeout_ns;
     int transaction_timeout_ms;
+    int64_t registry_poll_ns;
+    bool allow_new_labels;
     const char *http; /* "address:port", or NULL */
 };
 

@@ -2,14 +2,17 @@
 
 #include <stdlib.h>
 
-#include "models/registry.h"
+int load_registry(const struct options *o, struct registry **out, struct err *err)
+{
+    return registry_open(options_str(o, "registry"), out, err);
+}
 
 static int fetch(const struct options *o, char **dir, struct err *err)
 {
     struct registry *r = NULL;
     char version[REGISTRY_VERSION];
     const char *name = options_str(o, "name");
-    int rc = registry_open(options_str(o, "registry"), &r, err);
+    int rc = load_registry(o, &r, err);
     if (rc == 0)
         rc = registry_resolve(r, name, options_str(o, "alias"), version, err);
     if (rc == 0)

@@ -4,6 +4,7 @@
 
 #include "base/options.h"
 #include "models/model.h"
+#include "models/registry.h"
 
 /* The options every verb with a model has; for option tables. */
 #define LOAD_OPTIONS                                                                               \
@@ -17,6 +18,8 @@
             false                                                                                  \
     }
 
+/* The registry that the options name. */
+int load_registry(const struct options *o, struct registry **out, struct err *err);
 int load_model(const struct options *o, struct model **out, struct err *err);
 
 #endif

@@ -1,6 +1,7 @@
 #include "worker/metrics.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,11 +56,17 @@ static const struct {
                       "kind", NULL, 0},
     [M_PREDICTIONS] = {"rubric_predictions_total", COUNTER, "Headlines by their category.",
                        "category", NULL, 0},
+    [M_MODEL_SWAPS] = {"rubric_model_swaps_total", COUNTER,
+                       "Tries to take over the version that the alias names, by how they ended.",
+                       "outcome", NULL, 0},
     [M_PARTITIONS_ASSIGNED] = {"rubric_partitions_assigned", GAUGE, "Partitions this worker reads.",
                                NULL, NULL, 0},
     [M_BATCHES_IN_FLIGHT] = {"rubric_batches_in_flight", GAUGE,
                              "Batches between closing and commit.", NULL, NULL, 0},
     [M_READY] = {"rubric_ready", GAUGE, "1 when /readyz answers 200.", NULL, NULL, 0},
+    [M_MODEL_CURRENT] = {"rubric_model_current", GAUGE,
+                         "1 while the version that the alias names is the one that classifies.",
+                         NULL, NULL, 0},
     [M_MODEL_LOAD_SECONDS] = {"rubric_model_load_seconds", GAUGE, "Time it took to load the model.",
                               NULL, NULL, 0},
     [M_BATCH_TITLES] = {"rubric_batch_titles", HISTOGRAM, "Headlines in a batch.", NULL,
@@ -92,25 +99,31 @@ struct cell {
 };
 static struct cell cells[M_COUNT];
 static _Atomic int64_t by_label[M_COUNT][METRIC_MAX_LABELS];
-static char **categories;
-static int n_categories;
+static pthread_mutex_t categories_lock = PTHREAD_MUTEX_INITIALIZER; /* adding takes turns */
+static char *categories[METRIC_MAX_LABELS];
+static atomic_int n_categories; /* grows after the name is there */
 
-void metrics_setup(const char *const *labels, int n_labels)
+int metrics_category(const char *name)
 {
-    metrics_done();
-    n_categories = n_labels < METRIC_MAX_LABELS ? n_labels : METRIC_MAX_LABELS;
-    categories = xcalloc((size_t)n_categories, sizeof *categories);
-    for (int i = 0; i < n_categories; i++)
-        categories[i] = xstrdup(labels[i]);
+    (void)pthread_mutex_lock(&categories_lock);
+    int i = 0, n = atomic_load(&n_categories);
+    while (i < n && strcmp(categories[i], name) != 0)
+        i++;
+    if (i == METRIC_MAX_LABELS) {
+        i = -1;
+    } else if (i == n) {
+        categories[i] = xstrdup(name);
+        atomic_store(&n_categories, n + 1);
+    }
+    (void)pthread_mutex_unlock(&categories_lock);
+    return i;
 }
 
 void metrics_done(void)
 {
-    for (int i = 0; i < n_categories; i++)
+    int n = atomic_exchange(&n_categories, 0);
+    for (int i = 0; i < n; i++)
         free(categories[i]);
-    free(categories);
-    categories = NULL;
-    n_categories = 0;
 }
 
 void metric_add(enum metric m, int64_t n)
@@ -187,11 +200,20 @@ static int label_count(enum metric m)
         return TXN_OUTCOMES;
     case M_REBALANCES:
         return REBALANCE_KINDS;
+    case M_MODEL_SWAPS:
+        return SWAP_OUTCOMES;
     case M_PREDICTIONS:
-        return n_categories;
+        return atomic_load(&n_categories);
     default:
         return 0;
     }
+}
+
+const char *swap_outcome_name(enum metric_swap o)
+{
+    static const char *const names[] = {"swapped", "unavailable",   "missing", "corrupt",
+                                        "labels",  "does-not-load", "failed"};
+    return names[o];
 }
 
 static const char *label_value(enum metric m, int i)
@@ -207,6 +229,8 @@ static const char *label_value(enum metric m, int i)
         return outcomes[i];
     case M_REBALANCES:
         return kinds[i];
+    case M_MODEL_SWAPS:
+        return swap_outcome_name((enum metric_swap)i);
     default:
         return categories[i];
     }

@@ -24,10 +24,12 @@ enum metric {
     M_TRANSACTIONS, /* outcome */
     M_REBALANCES,   /* kind */
     M_PREDICTIONS,  /* category */
+    M_MODEL_SWAPS,  /* outcome */
     /* gauges */
     M_PARTITIONS_ASSIGNED,
     M_BATCHES_IN_FLIGHT,
     M_READY,
+    M_MODEL_CURRENT,
     M_MODEL_LOAD_SECONDS,
     /* histograms */
     M_BATCH_TITLES,
@@ -42,14 +44,25 @@ enum metric {
 };
 
 enum { TXN_COMMITTED, TXN_ABORTED, TXN_FATAL, TXN_OUTCOMES };
+enum metric_swap {
+    SWAP_DONE,
+    SWAP_UNAVAILABLE, /* the registry does not answer */
+    SWAP_MISSING,     /* the alias, its version or a part of it is not there */
+    SWAP_CORRUPT,     /* bytes are not what the manifest says */
+    SWAP_LABELS,      /* other labels than the model in service has */
+    SWAP_UNLOADABLE,  /* verified, and still no model */
+    SWAP_FAILED,      /* anything else: a full disk */
+    SWAP_OUTCOMES
+};
 enum { REBALANCE_ASSIGNED, REBALANCE_REVOKED, REBALANCE_LOST, REBALANCE_KINDS };
 
 #define METRIC_MAX_LABELS 1000 /* as many values as a label may take (categories) */
 
-/* labels: the categories of M_PREDICTIONS; strings are copied. Called once, before any thread
- * updates. */
-void metrics_setup(const char *const *labels, int n_labels);
-void metrics_done(void);
+/* The place of a category among M_PREDICTIONS' labels: the one it has, or the next; -1 when all are
+ * taken (it is then counted in no row). The name is copied. */
+int metrics_category(const char *name);
+const char *swap_outcome_name(enum metric_swap o);
+void metrics_done(void); /* forgets the categories; no other thread may be at work */
 
 void metric_add(enum metric m, int64_t n);
 void metric_add_at(enum metric m, int label, int64_t n);

@@ -11,8 +11,8 @@
 #include "worker/metrics.h"
 
 struct pipeline {
-    const struct model *model;
     const struct config *cfg;
+    struct served *served; /* guarded by lock */
     pthread_mutex_t lock;
     pthread_cond_t ready_cond, changed_cond;
     struct work *works;
@@ -32,7 +32,7 @@ struct pipeline {
 static void *inference_main(void *arg)
 {
     struct pipeline *p = arg;
-    struct classifier *c = classifier_open(p->model, p->cfg);
+    struct classifier *c = classifier_open(p->cfg);
     (void)pthread_mutex_lock(&p->lock);
     for (;;) {
         while (!p->stop && p->ready_len == 0)
@@ -55,11 +55,11 @@ static void *inference_main(void *arg)
     return NULL;
 }
 
-struct pipeline *pipeline_open(const struct model *m, const struct config *cfg)
+struct pipeline *pipeline_open(struct served *served, const struct config *cfg)
 {
     struct pipeline *p = xcalloc(1, sizeof *p);
     pthread_condattr_t attr;
-    p->model = m;
+    p->served = served;
     p->cfg = cfg;
     /* One being filled, one per thread, and as many again waiting on either side of the threads. */
     p->n_works = 3 * cfg->threads + 4;
@@ -109,6 +109,7 @@ void pipeline_close(struct pipeline *p)
     (void)pthread_cond_destroy(&p->changed_cond);
     (void)pthread_cond_destroy(&p->ready_cond);
     (void)pthread_mutex_destroy(&p->lock);
+    served_release(p->served);
     free(p->threads);
     free(p->order);
     free(p->ready);
@@ -132,6 +133,8 @@ void pipeline_put(struct pipeline *p, struct work *w)
 {
     for (size_t i = 0; i < w->n_records; i++)
         kafka_record_free(&w->records[i]);
+    served_release(w->served);
+    w->served = NULL;
     (void)pthread_mutex_lock(&p->lock);
     if (w->closed != CLOSE_NOT)
         p->in_flight--;
@@ -142,6 +145,23 @@ void pipeline_put(struct pipeline *p, struct work *w)
     (void)pthread_mutex_unlock(&p->lock);
 }
 
+void pipeline_serve(struct pipeline *p, struct served *served)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    struct served *before = p->served;
+    p->served = served;
+    (void)pthread_mutex_unlock(&p->lock);
+    served_release(before);
+}
+
+struct served *pipeline_served(struct pipeline *p)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    struct served *s = served_hold(p->served);
+    (void)pthread_mutex_unlock(&p->lock);
+    return s;
+}
+
 void pipeline_submit(struct pipeline *p, struct work *w, enum close_reason why)
 {
     metric_add_at(M_BATCHES, (int)why, 1);
@@ -149,6 +169,7 @@ void pipeline_submit(struct pipeline *p, struct work *w, enum close_reason why)
     metric_observe(M_STAGE_DECODE_SECONDS, (double)w->decode_ns * 1e-9, 1);
     (void)pthread_mutex_lock(&p->lock);
     w->closed = why;
+    w->served = served_hold(p->served);
     w->seq = p->seq++;
     p->ready[(p->ready_head + p->ready_len++) % p->n_works] = w;
     p->order[(p->order_head + p->order_len++) % p->n_works] = w;

@@ -11,12 +11,16 @@
 #include "worker/work.h"
 
 struct pipeline;
-struct pipeline *pipeline_open(const struct model *m, const struct config *cfg);
+struct pipeline *pipeline_open(struct served *served, const struct config *cfg); /* takes it over */
 void pipeline_close(struct pipeline *p); /* NULL allowed; nothing may be in flight */
 
 struct work *pipeline_get(struct pipeline *p); /* a free work, or NULL at once; poll thread */
 void pipeline_put(struct pipeline *p,
                   struct work *w); /* gives it back; frees its records; any thread */
+/* Takes the model over: works submitted from now on are classified by it. Any thread. */
+void pipeline_serve(struct pipeline *p, struct served *served);
+struct served *pipeline_served(struct pipeline *p); /* the one in service, held for the caller */
+
 void pipeline_submit(struct pipeline *p, struct work *w, enum close_reason why); /* poll thread */
 /* The next work in order once it is classified; NULL when the time is over or pipeline_nudge was
  * called. Commit thread. */

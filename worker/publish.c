@@ -20,7 +20,6 @@ static const char *const passed_through[] = {"traceparent", "tracestate"};
 
 struct publisher {
     const struct config *cfg;
-    const struct model_info *info;
     char **topics; /* [0] dead letters, [1] review, [2 …] one output, or one per label */
     int n_topics;
     bool by_label;
@@ -41,7 +40,6 @@ struct publisher *publisher_open(const struct config *cfg, const struct model_in
     struct publisher *p = xcalloc(1, sizeof *p);
     const char *hole = strstr(cfg->output, "{label}");
     p->cfg = cfg;
-    p->info = info;
     p->by_label = hole != NULL;
     p->n_topics = TOPIC_OUTPUT + (hole ? info->n_labels : 1);
     p->topics = xcalloc((size_t)p->n_topics, sizeof *p->topics);
@@ -106,6 +104,7 @@ static enum kafka_outcome send_dead(struct publisher *p, struct kafka_out *out,
                                     const char *note, struct err *err)
 {
     const struct record *r = &w->records[it->record];
+    const struct model_info *info = w->served->info;
     struct header h[4 + 3 + 3 + 2];
     struct source_text t;
     char bytes[24], key_bytes[24];
@@ -113,9 +112,9 @@ static enum kafka_outcome send_dead(struct publisher *p, struct kafka_out *out,
     h[n++] = text_header("dlq.reason", reason_name(reason));
     h[n++] = text_header("dlq.error", note);
     h[n++] = text_header("dlq.stage", reason == REASON_OUTPUT_TOO_LARGE ? "produce" : "decode");
-    h[n++] = text_header("model-name", p->info->name);
-    h[n++] = text_header("model-version", p->info->version);
-    h[n++] = text_header("model-sha256", p->info->sha256);
+    h[n++] = text_header("model-name", info->name);
+    h[n++] = text_header("model-version", info->version);
+    h[n++] = text_header("model-sha256", info->sha256);
     p->copied_bytes = (p->copied == r ? p->copied_bytes : 0) + r->len;
     p->copied = r;
     struct message m = {
@@ -164,13 +163,14 @@ static enum kafka_outcome send_category(struct publisher *p, struct kafka_out *o
                                         struct err *err)
 {
     const struct record *r = &w->records[it->record];
+    const struct model_info *info = w->served->info;
     bool review = it->probability < p->cfg->review_threshold;
     struct header h[7 + N_PASSED];
     struct source_text t;
     size_t n = source_headers(h, r, it, &t);
-    h[n++] = text_header("model-name", p->info->name);
-    h[n++] = text_header("model-version", p->info->version);
-    h[n++] = text_header("model-sha256", p->info->sha256);
+    h[n++] = text_header("model-name", info->name);
+    h[n++] = text_header("model-version", info->version);
+    h[n++] = text_header("model-sha256", info->sha256);
     for (int i = 0; i < N_PASSED; i++) {
         size_t len;
         const void *value = kafka_record_header(r, passed_through[i], &len);

@@ -28,6 +28,7 @@
 #include "worker/load.h"
 #include "worker/metrics.h"
 #include "worker/pipeline.h"
+#include "worker/watch.h"
 
 #define LIVE_WITHIN_NS 60000000000 /* /livez: both loops turned over within a minute */
 #define TOPICS_EVERY_MS 1000
@@ -60,7 +61,9 @@ void run_stop(void)
 
 struct service {
     const struct config *cfg;
-    struct model *model;
+    struct served *served; /* the first model, until the pipeline has it; guarded by lock */
+    struct watch *watch;
+    int32_t max_tokens; /* of the first model: what a headline costs at most */
     struct batch_limits limits;
     struct codec *codec;
     struct pipeline *pipeline;
@@ -227,7 +230,7 @@ static void poll_once(struct service *s)
         }
         atomic_store(&s->filling, true);
         now = clock_ns();
-        work_add(s->current, &r, s->codec, s->cfg, model_info(s->model)->max_tokens);
+        work_add(s->current, &r, s->codec, s->cfg, s->max_tokens);
     }
     if (s->current) {
         int64_t after = clock_ns();
@@ -302,13 +305,17 @@ static void metrics(void *arg, struct buf *body)
     (void)ready(s, &unused);
     buf_done(&unused);
     metrics_write(body);
-    const struct model_info *info = model_info(s->model);
+    (void)pthread_mutex_lock(&s->lock);
+    struct served *now = s->served ? served_hold(s->served) : pipeline_served(s->pipeline);
+    (void)pthread_mutex_unlock(&s->lock);
+    const struct model_info *info = now->info;
     metric_header(body, "rubric_model_info", "gauge", "The model that classifies.");
     buf_puts(body, "rubric_model_info{name=\"");
     metric_label(body, info->name);
     buf_puts(body, "\",version=\"");
     metric_label(body, info->version);
     buf_printf(body, "\",sha256=\"%s\",family=\"%s\"} 1\n", info->sha256, info->family);
+    served_release(now);
     metric_header(body, "rubric_build_info", "gauge", "The program.");
     buf_printf(body, "rubric_build_info{version=\"%s\"} 1\n", RUBRIC_VERSION);
     if (atomic_load(&s->started))
@@ -326,7 +333,7 @@ static void say_missing(struct service *s, const char *text)
  */
 static int wait_for_topics(struct service *s, struct err *err)
 {
-    const struct model_info *info = model_info(s->model);
+    const struct model_info *info = s->served->info;
     char last[1000] = "";
     while (!stopping()) {
         struct buf names;
@@ -363,13 +370,14 @@ static int open_model(struct service *s, struct err *err)
     sigset_t all, before; /* see pipeline_open */
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = load_model(s->cfg->options, &s->model, err);
+    struct model *m;
+    int rc = load_model(s->cfg->options, &m, err);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc != 0)
         return -1;
+    s->served = served_new(m);
     double seconds = (double)(clock_ns() - begin) * 1e-9;
-    const struct model_info *info = model_info(s->model);
-    metrics_setup(info->labels, info->n_labels);
+    const struct model_info *info = s->served->info;
     metric_set(M_MODEL_LOAD_SECONDS, seconds);
     log_info("model-loaded", "%s %s version %s, %d labels, %s, %.1f MB of weights, %.3f s",
              info->family, info->name, info->version, info->n_labels,
@@ -381,7 +389,7 @@ static int open_model(struct service *s, struct err *err)
 static int check_labels(const struct service *s, struct err *err)
 {
     static const char legal[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-    const struct model_info *info = model_info(s->model);
+    const struct model_info *info = s->served->info;
     for (int32_t i = 0; strstr(s->cfg->output, "{label}") && i < info->n_labels; i++)
         if (info->labels[i][strspn(info->labels[i], legal)])
             return err_set(err, ERR_CONFIG,
@@ -407,12 +415,19 @@ static int start(struct service *s, struct err *err)
     if (kafka_in_open(cfg, &events, &s->in, err) != 0)
         return -1;
     s->codec = codec_open(cfg->wire_in, cfg->max_headlines, 64u << 20);
-    s->pipeline = pipeline_open(s->model, cfg);
+    s->pipeline = pipeline_open(served_hold(s->served), cfg);
     if (!s->pipeline)
         return err_set(err, ERR_IO, "cannot start inference threads");
-    s->committer = committer_open(cfg, model_info(s->model), s->pipeline, s->in, is_filling,
-                                  keep_going, s, err);
+    s->committer =
+        committer_open(cfg, s->served->info, s->pipeline, s->in, is_filling, keep_going, s, err);
     if (!s->committer)
+        return -1;
+    s->max_tokens = s->served->info->max_tokens;
+    (void)pthread_mutex_lock(&s->lock);
+    served_release(s->served);
+    s->served = NULL;
+    (void)pthread_mutex_unlock(&s->lock);
+    if (watch_open(cfg, s->pipeline, &s->watch, err) != 0)
         return -1;
     atomic_store(&s->started, true);
     log_info("running", "%s from %s to %s, group %s, %d inference thread(s)",
@@ -445,6 +460,7 @@ static void finish(struct service *s)
      * there. */
     kafka_in_leave(s->in);
     http_close(s->http);
+    watch_close(s->watch);
     committer_close(s->committer);
     if (s->pipeline) {
         drop_current(s);
@@ -455,7 +471,7 @@ static void finish(struct service *s)
     pipeline_close(s->pipeline);
     kafka_in_close(s->in);
     codec_close(s->codec);
-    model_close(s->model);
+    served_release(s->served);
     metrics_done();
 }
 

@@ -18,6 +18,7 @@
 #include "proto/codec.h"
 #include "worker/batcher.h"
 #include "worker/config.h"
+#include "worker/served.h"
 
 /* Why something is a dead letter: values of the header dlq.reason. */
 enum reason {
@@ -63,7 +64,8 @@ struct work {
     uint64_t seq;
     uint64_t epoch; /* the assignment (and rewind) it was read under; an old one is thrown away */
     enum close_reason closed;
-    bool done; /* classified; guarded by the pipeline's lock */
+    struct served *served; /* held: the model that classifies it, from submission on */
+    bool done;             /* classified; guarded by the pipeline's lock */
     int64_t last_close_ns;
     struct batch_fill fill;
     int64_t decode_ns; /* spent in work_add so far */
@@ -86,9 +88,10 @@ void work_reset(struct work *w); /* for reuse, memory kept */
 void work_add(struct work *w, const struct record *r, struct codec *codec, const struct config *cfg,
               int32_t max_tokens);
 
-/* Per inference thread: scratch memory for a model. */
+/* Per thread: scratch memory for the model of the last work; another one is made when a work comes
+ * with another model. */
 struct classifier;
-struct classifier *classifier_open(const struct model *m, const struct config *cfg);
+struct classifier *classifier_open(const struct config *cfg);
 void classifier_close(struct classifier *c); /* NULL allowed */
 void classifier_run(struct classifier *c, struct work *w);
 

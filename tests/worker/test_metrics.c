@@ -18,7 +18,9 @@ static void writes_what_was_counted(void **state)
     (void)state;
     static const char *const labels[] = {"finance", "odd \"name\"\\"};
     struct buf b;
-    metrics_setup(labels, 2);
+    assert_int_equal(metrics_category(labels[0]), 0);
+    assert_int_equal(metrics_category(labels[1]), 1);
+    assert_int_equal(metrics_category(labels[0]), 0);
     metric_add(M_RECORDS_CONSUMED, 3);
     metric_add_at(M_PREDICTIONS, 1, 2);
     metric_add_at(M_PREDICTIONS, -1, 1); /* out of the table: counted in no label */

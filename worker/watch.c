@@ -1,0 +1,245 @@
+#include "worker/watch.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "models/registry.h"
+#include "worker/load.h"
+#include "worker/metrics.h"
+
+#define PAUSE_MOST_NS INT64_C(60000000000)
+
+struct watch {
+    const struct config *cfg;
+    struct pipeline *pipeline;
+    const char *name, *alias;
+    struct registry *registry; /* NULL: not open */
+    pthread_t thread;
+    pthread_mutex_t lock; /* guards stop */
+    pthread_cond_t cond;
+    bool stop;
+    char tried[REGISTRY_VERSION]; /* failed last; "" none */
+    int64_t pause_ns, not_before_ns;
+    char said[1000]; /* the last complaint */
+};
+
+static const char warm_up[][40] = {"一", "二〇二六年新闻标题", "A headline, 12:30"};
+
+static enum metric_swap outcome_of(const struct err *err, enum metric_swap otherwise)
+{
+    switch (err->code) {
+    case ERR_UNAVAILABLE:
+        return SWAP_UNAVAILABLE;
+    case ERR_MISSING:
+        return SWAP_MISSING;
+    case ERR_FORMAT:
+    case ERR_CONFLICT:
+        return SWAP_CORRUPT;
+    default:
+        return otherwise;
+    }
+}
+
+static void complain(struct watch *w, enum metric_swap outcome, const char *version,
+                     const struct err *err)
+{
+    metric_add_at(M_MODEL_SWAPS, (int)outcome, 1);
+    metric_set(M_MODEL_CURRENT, 0);
+    if (strcmp(w->said, err->msg) != 0)
+        log_warn("model-not-swapped", "%s: %s%s%s; the old one stays in service",
+                 swap_outcome_name(outcome), version, *version ? ": " : "", err->msg);
+    memcpy(w->said, err->msg, sizeof w->said);
+    if (!*version)
+        return;
+    if (strcmp(w->tried, version) != 0)
+        w->pause_ns = w->cfg->registry_poll_ns;
+    w->not_before_ns = clock_ns() + w->pause_ns;
+    w->pause_ns = 2 * w->pause_ns < PAUSE_MOST_NS ? 2 * w->pause_ns : PAUSE_MOST_NS;
+    memcpy(w->tried, version, sizeof w->tried);
+}
+
+static int same_labels(const struct watch *w, const struct model_info *now,
+                       const struct model_info *next, struct err *err)
+{
+    bool same = now->n_labels == next->n_labels;
+    for (int32_t i = 0; same && i < now->n_labels; i++)
+        same = strcmp(now->labels[i], next->labels[i]) == 0;
+    if (same)
+        return 0;
+    if (strstr(w->cfg->output, "{label}"))
+        return err_set(err, ERR_CONFIG,
+                       "other labels than the model in service has, and output = %s names topics "
+                       "after them",
+                       w->cfg->output);
+    return w->cfg->allow_new_labels
+               ? 0
+               : err_set(err, ERR_CONFIG,
+                         "other labels than the model in service has (%d, not %d, or other names); "
+                         "allow-new-labels lets them through",
+                         (int)next->n_labels, (int)now->n_labels);
+}
+
+/* The first batches would pay for page faults and lazy tables; and a model that makes no
+ * probabilities of plain titles is none. */
+static int warm(const struct model *m, struct err *err)
+{
+    enum { N = sizeof warm_up / sizeof *warm_up };
+    const struct model_info *info = model_info(m);
+    int32_t start[N + 1] = {0}, max = info->max_tokens;
+    int32_t *ids = xcalloc((size_t)max * N, sizeof *ids);
+    float *p = xcalloc((size_t)info->n_labels * N, sizeof *p);
+    struct workspace *ws = workspace_open(m, N, max * N);
+    int rc = 0;
+    for (int i = 0; i < N; i++)
+        start[i + 1] =
+            start[i] + model_encode(m, warm_up[i], strlen(warm_up[i]), ids + start[i], max);
+    model_classify(m, ws, &(struct batch){.ids = ids, .start = start, .n = N}, p);
+    for (int i = 0; i < N && rc == 0; i++) {
+        float sum = 0;
+        for (int32_t k = 0; k < info->n_labels; k++)
+            sum += p[i * info->n_labels + k];
+        if (!(fabsf(sum - 1) < 1e-3f))
+            rc = err_set(err, ERR_NUMERIC, "its probabilities of a plain title sum to %g",
+                         (double)sum);
+    }
+    workspace_close(ws);
+    free(ids);
+    free(p);
+    return rc;
+}
+
+/* Opens what was fetched and puts it into service. */
+static enum metric_swap take_over(struct watch *w, const char *dir, struct err *err)
+{
+    enum precision precision;
+    struct model *m;
+    int64_t begin = clock_ns();
+    if (precision_parse(options_str(w->cfg->options, "precision"), &precision, err) != 0 ||
+        model_open(dir, precision, &m, err) != 0)
+        return SWAP_UNLOADABLE;
+    struct served *now = pipeline_served(w->pipeline);
+    enum metric_swap outcome = SWAP_DONE;
+    if (same_labels(w, now->info, model_info(m), err) != 0)
+        outcome = SWAP_LABELS;
+    else if (warm(m, err) != 0)
+        outcome = SWAP_UNLOADABLE;
+    if (outcome == SWAP_DONE) {
+        const struct model_info *info = model_info(m);
+        metric_set(M_MODEL_LOAD_SECONDS, (double)(clock_ns() - begin) * 1e-9);
+        log_info("model-swapped", "%s version %s takes over from %s", info->name, info->version,
+                 now->info->version);
+        pipeline_serve(w->pipeline, served_new(m));
+    } else {
+        model_close(m);
+    }
+    served_release(now);
+    return outcome;
+}
+
+static void look(struct watch *w)
+{
+    struct err err;
+    char version[REGISTRY_VERSION] = "", *dir = NULL;
+    if (!w->registry && load_registry(w->cfg->options, &w->registry, &err) != 0) {
+        w->registry = NULL;
+        complain(w, outcome_of(&err, SWAP_FAILED), "", &err);
+        return;
+    }
+    if (registry_resolve(w->registry, w->name, w->alias, version, &err) != 0) {
+        complain(w, outcome_of(&err, SWAP_FAILED), "", &err);
+        return;
+    }
+    struct served *now = pipeline_served(w->pipeline);
+    bool same = strcmp(now->info->version, version) == 0;
+    served_release(now);
+    if (!same && strcmp(w->tried, version) == 0 && clock_ns() < w->not_before_ns)
+        return;
+    if (!same) {
+        enum metric_swap outcome = SWAP_FAILED;
+        if (registry_fetch(w->registry, w->name, version, &dir, &err) != 0)
+            outcome = outcome_of(&err, SWAP_FAILED);
+        else
+            outcome = take_over(w, dir, &err);
+        free(dir);
+        if (outcome != SWAP_DONE) {
+            complain(w, outcome, version, &err);
+            return;
+        }
+        metric_add_at(M_MODEL_SWAPS, SWAP_DONE, 1);
+    } else if (w->said[0]) {
+        log_info("registry-agrees", "the version in service is what %s names", w->alias);
+    }
+    metric_set(M_MODEL_CURRENT, 1);
+    w->said[0] = w->tried[0] = '\0';
+}
+
+static void *watch_main(void *arg)
+{
+    struct watch *w = arg;
+    (void)pthread_mutex_lock(&w->lock);
+    while (!w->stop) {
+        int64_t at = clock_ns() + w->cfg->registry_poll_ns;
+        struct timespec until = {.tv_sec = at / 1000000000, .tv_nsec = at % 1000000000};
+        (void)pthread_mutex_unlock(&w->lock);
+        look(w);
+        (void)pthread_mutex_lock(&w->lock);
+        while (!w->stop && pthread_cond_timedwait(&w->cond, &w->lock, &until) == 0) {
+        }
+    }
+    (void)pthread_mutex_unlock(&w->lock);
+    return NULL;
+}
+
+int watch_open(const struct config *cfg, struct pipeline *p, struct watch **out, struct err *err)
+{
+    *out = NULL;
+    metric_set(M_MODEL_CURRENT, 1);
+    if (!cfg->registry || registry_is_version(options_str(cfg->options, "alias")))
+        return 0;
+    struct watch *w = xcalloc(1, sizeof *w);
+    pthread_condattr_t attr;
+    w->cfg = cfg;
+    w->pipeline = p;
+    w->name = options_str(cfg->options, "name");
+    w->alias = options_str(cfg->options, "alias");
+    (void)pthread_mutex_init(&w->lock, NULL);
+    (void)pthread_condattr_init(&attr);
+    (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&w->cond, &attr);
+    (void)pthread_condattr_destroy(&attr);
+    sigset_t all, before; /* see pipeline_open */
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc = pthread_create(&w->thread, NULL, watch_main, w);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (rc != 0) {
+        (void)pthread_cond_destroy(&w->cond);
+        (void)pthread_mutex_destroy(&w->lock);
+        free(w);
+        return err_set(err, ERR_IO, "cannot start the thread that watches the registry");
+    }
+    *out = w;
+    return 0;
+}
+
+void watch_close(struct watch *w)
+{
+    if (!w)
+        return;
+    (void)pthread_mutex_lock(&w->lock);
+    w->stop = true;
+    (void)pthread_cond_signal(&w->cond);
+    (void)pthread_mutex_unlock(&w->lock);
+    (void)pthread_join(w->thread, NULL);
+    registry_close(w->registry);
+    (void)pthread_cond_destroy(&w->cond);
+    (void)pthread_mutex_destroy(&w->lock);
+    free(w);
+}
