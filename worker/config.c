@@ -66,7 +66,8 @@ const struct opt config_options[] = {
      "a batch closes this long after its first headline", false},
     /* operation */
     {"http", OPT_STR, NULL, 0, 0, NULL,
-     "address:port of /livez, /readyz and /metrics; port 0 picks one and logs it", false},
+     "address:port of /livez, /readyz, /metrics and /v1/classify; port 0 picks one and logs it",
+     false},
     {"drain-timeout-ms", OPT_INT, "20000", 100, 3600000, NULL,
      "bound on finishing work after SIGTERM", false},
     {"log-format", OPT_CHOICE, "auto", 0, 0, "auto|text|json",

@@ -3,8 +3,11 @@
 #include <errno.h>
 #include <microhttpd.h>
 #include <netdb.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 struct http {
@@ -18,48 +21,116 @@ typedef enum MHD_Result mhd_result;
 typedef int mhd_result;
 #endif
 
+enum { TOO_LARGE = 413 }; /* its name differs between versions of the library */
+
+/* A POST's body while it comes in. */
+struct post {
+    struct buf body;
+};
+
+static const char json[] = "application/json", plain[] = "text/plain; charset=utf-8";
+
 static mhd_result answer(struct MHD_Connection *conn, unsigned status, const char *type,
-                         struct buf *body)
+                         const char *allow, struct buf *body)
 {
     size_t len = body->len;
     struct MHD_Response *r =
         MHD_create_response_from_buffer(len, buf_take(body), MHD_RESPMEM_MUST_FREE);
     (void)MHD_add_response_header(r, "Content-Type", type);
-    if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
-        (void)MHD_add_response_header(r, "Allow", "GET, HEAD");
+    if (allow)
+        (void)MHD_add_response_header(r, "Allow", allow);
     mhd_result rc = MHD_queue_response(conn, status, r);
     MHD_destroy_response(r);
     return rc;
+}
+
+static mhd_result refuse(struct MHD_Connection *conn, unsigned status, const char *allow,
+                         const char *message)
+{
+    struct buf body;
+    buf_init(&body, 4096);
+    buf_printf(&body, "{\"error\":\"%s\"}\n", message);
+    return answer(conn, status, json, allow, &body);
+}
+
+/* POST /v1/classify, called once for the head, then as the body comes in, then at its end. */
+static mhd_result handle_post(struct http *h, struct MHD_Connection *conn, const char *upload,
+                              size_t *upload_size, void **state)
+{
+    struct post *post = *state;
+    if (!post) {
+        const char *length =
+            MHD_lookup_connection_value(conn, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
+        const char *type =
+            MHD_lookup_connection_value(conn, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_TYPE);
+        if (length && strtoull(length, NULL, 10) > h->routes.max_body)
+            return refuse(conn, TOO_LARGE, NULL, "the body is too large");
+        if (type && strncasecmp(type, json, sizeof json - 1) != 0)
+            return refuse(conn, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE, NULL,
+                          "expected Content-Type: application/json");
+        post = xcalloc(1, sizeof *post);
+        buf_init(&post->body, h->routes.max_body);
+        *state = post;
+        return MHD_YES;
+    }
+    if (*upload_size) {
+        buf_put(&post->body, upload, *upload_size);
+        *upload_size = 0;
+        return post->body.full ? MHD_NO : MHD_YES; /* of unknown length and too large: cut off */
+    }
+    struct buf reply;
+    buf_init(&reply, 64 << 20);
+    unsigned status = h->routes.classify(h->routes.arg, post->body.data ? post->body.data : "",
+                                         post->body.len, &reply);
+    return answer(conn, status, json, NULL, &reply);
+}
+
+static mhd_result handle_get(struct http *h, struct MHD_Connection *conn, const char *url)
+{
+    struct buf body;
+    buf_init(&body, 64 << 20);
+    if (strcmp(url, "/livez") == 0 || strcmp(url, "/readyz") == 0) {
+        bool ok = (url[1] == 'l' ? h->routes.live : h->routes.ready)(h->routes.arg, &body);
+        if (ok && body.len == 0)
+            buf_puts(&body, "ok\n");
+        return answer(conn, ok ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, plain, NULL, &body);
+    }
+    if (strcmp(url, "/metrics") == 0) {
+        h->routes.metrics(h->routes.arg, &body);
+        return answer(conn, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", NULL, &body);
+    }
+    buf_puts(&body, "not here; try /livez, /readyz, /metrics or POST /v1/classify\n");
+    return answer(conn, MHD_HTTP_NOT_FOUND, plain, NULL, &body);
 }
 
 static mhd_result handle(void *arg, struct MHD_Connection *conn, const char *url,
                          const char *method, const char *version, const char *upload,
                          size_t *upload_size, void **state)
 {
-    static const char plain[] = "text/plain; charset=utf-8";
     struct http *h = arg;
     (void)version;
-    (void)upload;
-    (void)state;
+    bool classify = strcmp(url, "/v1/classify") == 0;
+    if (classify && strcmp(method, "POST") == 0)
+        return handle_post(h, conn, upload, upload_size, state);
     *upload_size = 0;
-    struct buf body;
-    buf_init(&body, 64 << 20);
-    if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) {
-        buf_puts(&body, "only GET is answered here\n");
-        return answer(conn, MHD_HTTP_METHOD_NOT_ALLOWED, plain, &body);
-    }
-    if (strcmp(url, "/livez") == 0 || strcmp(url, "/readyz") == 0) {
-        bool ok = (url[1] == 'l' ? h->routes.live : h->routes.ready)(h->routes.arg, &body);
-        if (ok && body.len == 0)
-            buf_puts(&body, "ok\n");
-        return answer(conn, ok ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, plain, &body);
-    }
-    if (strcmp(url, "/metrics") == 0) {
-        h->routes.metrics(h->routes.arg, &body);
-        return answer(conn, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", &body);
-    }
-    buf_puts(&body, "not here; try /livez, /readyz or /metrics\n");
-    return answer(conn, MHD_HTTP_NOT_FOUND, plain, &body);
+    if (classify)
+        return refuse(conn, MHD_HTTP_METHOD_NOT_ALLOWED, "POST", "only POST is answered here");
+    if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
+        return refuse(conn, MHD_HTTP_METHOD_NOT_ALLOWED, "GET, HEAD", "only GET is answered here");
+    return handle_get(h, conn, url);
+}
+
+static void on_completed(void *arg, struct MHD_Connection *conn, void **state,
+                         enum MHD_RequestTerminationCode how)
+{
+    struct post *post = *state;
+    (void)arg;
+    (void)conn;
+    (void)how;
+    if (post)
+        buf_done(&post->body);
+    free(post);
+    *state = NULL;
 }
 
 /* Splits "host:port"; host is "" for ":port". */
@@ -90,16 +161,23 @@ int http_open(const char *where, const struct http_routes *routes, struct http *
         return -1;
     struct http *h = xcalloc(1, sizeof *h);
     h->routes = *routes;
-    unsigned flags = MHD_USE_AUTO_INTERNAL_THREAD | (ai->ai_family == AF_INET6 ? MHD_USE_IPv6 : 0u);
+    /* A thread a connection: a long question must not keep /livez waiting. */
+    unsigned flags = MHD_USE_AUTO_INTERNAL_THREAD | MHD_USE_THREAD_PER_CONNECTION |
+                     (ai->ai_family == AF_INET6 ? MHD_USE_IPv6 : 0u);
+    sigset_t all, before; /* a signal inside oneDNN's products harms: see pipeline_open */
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     errno = 0;
-    h->daemon =
-        MHD_start_daemon(flags, 0, NULL, NULL, handle, h, MHD_OPTION_SOCK_ADDR, ai->ai_addr,
-                         MHD_OPTION_CONNECTION_LIMIT, 64u, MHD_OPTION_CONNECTION_TIMEOUT, 10u,
-                         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)65536, MHD_OPTION_END);
+    h->daemon = MHD_start_daemon(flags, 0, NULL, NULL, handle, h, MHD_OPTION_SOCK_ADDR, ai->ai_addr,
+                                 MHD_OPTION_CONNECTION_LIMIT, 64u, MHD_OPTION_CONNECTION_TIMEOUT,
+                                 10u, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)65536,
+                                 MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_END);
+    int why = errno;
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     freeaddrinfo(ai);
     if (!h->daemon) {
         free(h);
-        return err_set(err, ERR_IO, "http = %s: cannot listen: %s", where, strerror(errno));
+        return err_set(err, ERR_IO, "http = %s: cannot listen: %s", where, strerror(why));
     }
     *out = h;
     return 0;

@@ -22,6 +22,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "worker/ask.h"
 #include "worker/batcher.h"
 #include "worker/committer.h"
 #include "worker/http.h"
@@ -74,8 +75,9 @@ struct service {
     uint64_t epoch;       /* of current; failed ones are smaller or equal */
     atomic_bool filling, joined, started;
     _Atomic int64_t tick_ns, drain_until_ns;
-    pthread_mutex_t lock; /* guards missing */
-    char missing[1000];   /* why the service waits to start; "" when it does not */
+    pthread_mutex_t asked; /* held by the one question that is answered */
+    pthread_mutex_t lock;  /* guards missing */
+    char missing[1000];    /* why the service waits to start; "" when it does not */
 };
 
 static bool stopping(void)
@@ -322,6 +324,22 @@ static void metrics(void *arg, struct buf *body)
         kafka_in_metrics(s->in, body);
 }
 
+/* One question at a time: the cores belong to the headlines on the topic. */
+static unsigned classify(void *arg, const char *body, size_t len, struct buf *reply)
+{
+    struct service *s = arg;
+    if (!atomic_load(&s->started) || stopping()) {
+        ask_error(reply, stopping() ? "draining" : "starting");
+        return 503;
+    }
+    struct served *now = pipeline_served(s->pipeline);
+    (void)pthread_mutex_lock(&s->asked);
+    unsigned status = ask_answer(now, s->cfg->max_title_bytes, body, len, reply);
+    (void)pthread_mutex_unlock(&s->asked);
+    served_release(now);
+    return status;
+}
+
 static void say_missing(struct service *s, const char *text)
 {
     (void)pthread_mutex_lock(&s->lock);
@@ -404,7 +422,7 @@ static int start(struct service *s, struct err *err)
     if (open_model(s, err) != 0 || check_labels(s, err) != 0)
         return -1;
     if (cfg->http) {
-        struct http_routes routes = {live, ready, metrics, s};
+        struct http_routes routes = {live, ready, metrics, classify, ASK_MAX_BYTES, s};
         if (http_open(cfg->http, &routes, &s->http, err) != 0)
             return -1;
         log_info("http-listening", "port %d", http_port(s->http));
@@ -481,6 +499,7 @@ int run_service(const struct config *cfg, struct err *err)
     s.limits = (struct batch_limits){cfg->batch_titles, cfg->batch_tokens, cfg->batch_bytes,
                                      cfg->batch_age_ns};
     (void)pthread_mutex_init(&s.lock, NULL);
+    (void)pthread_mutex_init(&s.asked, NULL);
     atomic_store(&s.tick_ns, clock_ns());
     int rc = start(&s, err);
     if (rc == 0) {
@@ -501,6 +520,7 @@ int run_service(const struct config *cfg, struct err *err)
         rc = 0;
     }
     finish(&s);
+    (void)pthread_mutex_destroy(&s.asked);
     (void)pthread_mutex_destroy(&s.lock);
     if (rc == 0)
         log_info("stopped", "drained and committed");

@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "data/title.h"
+#include "worker/answer.h"
 #include "worker/load.h"
 #include "worker/verbs.h"
 
@@ -28,47 +29,14 @@ struct context {
     struct buf out;
 };
 
-static void put_score(struct buf *out, const struct model_info *info, int32_t index, float p)
-{
-    buf_puts(out, "{\"label\":\"");
-    buf_put_json(out, info->labels[index], strlen(info->labels[index]));
-    buf_printf(out, "\",\"index\":%d,\"probability\":%.6g}", index, (double)p);
-}
-
-static void put_json(struct context *c, const char *title, size_t n, int32_t k, const char *error)
-{
-    struct buf *out = &c->out;
-    buf_puts(out, "{\"title\":");
-    if (title) {
-        buf_puts(out, "\"");
-        buf_put_json(out, title, n);
-        buf_puts(out, "\"");
-    } else {
-        buf_puts(out, "null");
-    }
-    if (error) {
-        buf_printf(out, ",\"error\":\"%s\"}\n", error);
-        return;
-    }
-    buf_puts(out, ",\"label\":\"");
-    buf_put_json(out, c->info->labels[c->best[0]], strlen(c->info->labels[c->best[0]]));
-    buf_printf(out, "\",\"index\":%d,\"probability\":%.6g,\"top\":[", c->best[0],
-               (double)c->p[c->best[0]]);
-    for (int32_t i = 0; i < k; i++) {
-        buf_puts(out, i ? "," : "");
-        put_score(out, c->info, c->best[i], c->p[c->best[i]]);
-    }
-    buf_printf(out, "],\"model\":{\"name\":\"");
-    buf_put_json(out, c->info->name, strlen(c->info->name));
-    buf_printf(out, "\",\"version\":\"%s\"}}\n", c->info->version);
-}
-
 static void classify_line(struct context *c, const char *title, size_t n)
 {
     enum title_fault fault = title_check(title, n, TITLE_MAX_BYTES, NULL);
     if (fault != TITLE_OK) {
         if (c->json) /* bytes that are not UTF-8 cannot stand in JSON */
-            put_json(c, fault == TITLE_INVALID_UTF8 ? NULL : title, n, 0, title_fault_name(fault));
+            answer_put_error(&c->out, fault == TITLE_INVALID_UTF8 ? NULL : title, n,
+                             title_fault_name(fault)),
+                buf_puts(&c->out, "\n");
         else
             buf_printf(&c->out, "error\t%s\t%.*s\n", title_fault_name(fault), (int)n, title);
         return;
@@ -78,7 +46,8 @@ static void classify_line(struct context *c, const char *title, size_t n)
     model_classify(c->model, c->ws, &b, c->p);
     int32_t k = model_top_k(c->p, c->info->n_labels, c->k, c->best);
     if (c->json) {
-        put_json(c, title, n, k, NULL);
+        answer_put(&c->out, c->info, title, n, c->p, c->best, k);
+        buf_puts(&c->out, "\n");
         return;
     }
     for (int32_t i = 0; i < k; i++)
