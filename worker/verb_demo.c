@@ -16,6 +16,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "worker/config.h"
+#include "worker/demo_registry.h"
 #include "worker/kafka_demo.h"
 #include "worker/metrics.h"
 #include "worker/run.h"
@@ -39,6 +40,9 @@ struct headline_row {
 
 struct demo {
     struct demo_broker *broker;
+    struct demo_registry registry;
+    bool promoted;
+    size_t by_second; /* answers by the second version */
     struct options *service_options;
     struct config cfg;
     char *text;
@@ -102,7 +106,11 @@ static int read_rows(struct demo *d, const char *dir, struct err *err)
 
 static int make_service(struct demo *d, const char *dir, struct err *err)
 {
-    char *registry = file_path("dir:%s/registry", dir);
+    char *shipped = file_path("%s/registry", dir);
+    int rc = demo_registry_open(shipped, &d->registry, err);
+    free(shipped);
+    if (rc != 0)
+        return -1;
     const char *const settings[][2] = {
         {"brokers", demo_broker_address(d->broker)},
         {"group", "demo"},
@@ -113,17 +121,16 @@ static int make_service(struct demo *d, const char *dir, struct err *err)
         {"dead-letter", topics[3]},
         {"wire-in", "json"},
         {"wire-out", "json"},
-        {"registry", registry},
+        {"registry", d->registry.url},
+        {"registry-poll-ms", "200"},
         {"kafka.session.timeout.ms", "6000"},
         {"kafka.heartbeat.interval.ms", "500"},
         {"kafka.fetch.wait.max.ms",
          "10"}, /* the stand-in answers a waiting fetch only at its end */
     };
-    int rc = 0;
     d->service_options = options_open(config_options, config_n_options, "kafka.");
     for (size_t i = 0; i < sizeof settings / sizeof *settings && rc == 0; i++)
         rc = options_set(d->service_options, settings[i][0], settings[i][1], "demo", err);
-    free(registry);
     return rc == 0 ? config_check(d->service_options, &d->cfg, err) : -1;
 }
 
@@ -170,6 +177,30 @@ static void *feeder_main(void *arg)
     return NULL;
 }
 
+/* Halfway the second version is promoted; the service finds out by itself. */
+static void promote(struct demo *d)
+{
+    struct err err;
+    d->promoted = true;
+    if (demo_registry_promote(&d->registry, &err) != 0) {
+        (void)fprintf(stderr, "rubric-worker demo: %s\n", err.msg);
+        atomic_store(&d->failed, true);
+        return;
+    }
+    if (!d->quiet)
+        (void)printf("\n-- version %s is promoted to production while headlines flow\n\n",
+                     d->registry.second);
+}
+
+static void note_version(struct demo *d, const char *version)
+{
+    if (!version || strcmp(version, d->registry.second) != 0)
+        return;
+    if (d->by_second++ == 0 && !d->quiet)
+        (void)printf("\n-- version 2 (%s) takes over from version 1 (%s)\n\n", d->registry.second,
+                     d->registry.first);
+}
+
 static void count_class(struct demo *d, const char *label)
 {
     size_t i = 0;
@@ -186,14 +217,16 @@ static void take_answer(struct demo *d, const struct demo_answer *a)
 {
     struct err err;
     json_t *v = json_parse("category", a->value, a->len, &err);
-    const char *label = NULL;
+    const char *label = NULL, *version = NULL;
     double probability = 0;
     size_t row = (size_t)strtoull(a->key, NULL, 10);
     if (v && json_get_str(v, "label", &label, &err) == 0 &&
+        json_get_str(v, "model_version", &version, &err) == 0 &&
         json_get_real(v, "probability", &probability, &err) == 0 && label && row < d->n &&
         !d->rows[row].answered) {
         struct headline_row *r = &d->rows[row];
         bool review = strcmp(a->topic, topics[2]) == 0, same = strcmp(label, r->label) == 0;
+        note_version(d, version);
         r->answered = true;
         d->ages_ms[d->answered++] = clock_wall_ms() - a->sent_ms;
         d->agreed += same;
@@ -218,6 +251,8 @@ static void summary(struct demo *d)
     qsort(d->ages_ms, d->answered, sizeof *d->ages_ms, by_age);
     (void)printf("\n%zu headlines sent, %zu categories received, %zu of them sent to review.\n",
                  d->n, d->answered, d->reviewed);
+    (void)printf("Version 1 classified %zu of them, version 2, promoted halfway, %zu.\n",
+                 d->answered - d->by_second, d->by_second);
     for (size_t i = 0; i < d->n_classes; i++)
         (void)printf("  %-14s %zu\n", d->classes[i].name, d->classes[i].n);
     if (d->answered)
@@ -252,13 +287,15 @@ static int run_demo(struct demo *d)
         if (demo_broker_read(d->broker, 100, &a)) {
             take_answer(d, &a);
             free(a.value);
+            if (!d->promoted && d->answered >= d->n / 2)
+                promote(d);
         }
     atomic_store(&d->stop, true);
     (void)pthread_join(feeder, NULL);
     run_stop();
     (void)pthread_join(service, NULL);
     summary(d);
-    return d->answered == d->n && !atomic_load(&d->failed) ? 0 : 70;
+    return d->answered == d->n && d->by_second && !atomic_load(&d->failed) ? 0 : 70;
 }
 
 int verb_demo(int argc, char **argv)
@@ -295,6 +332,7 @@ int verb_demo(int argc, char **argv)
         status = err_exit_status(&err);
     }
     demo_broker_close(d.broker);
+    demo_registry_close(&d.registry);
     options_close(d.service_options);
 end:
     free(d.rows);
