@@ -17,7 +17,7 @@
 #define MANIFEST_FILE "manifest.json"
 #define MANIFEST_MAX_BYTES (1024 * 1024)
 #define MANIFEST_MAX_FILES 1000
-#define MANIFEST_WORD 64       /* longest name of a model or an alias */
+#define MANIFEST_WORD REGISTRY_WORD
 #define MANIFEST_FILE_NAME 128 /* longest name of a file */
 
 struct manifest_entry {

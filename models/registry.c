@@ -3,23 +3,44 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/file.h"
 #include "models/manifest.h"
 #include "models/registry_backend.h"
 
 /* The one list of backends. */
-static const struct registry_backend *const backends[] = {&registry_dir};
+static const struct registry_backend *const backends[] = {&registry_dir, &registry_redis};
 enum { N_BACKENDS = sizeof backends / sizeof *backends };
 
 struct registry {
     const struct registry_backend *backend;
     void *store;
-    char *url; /* for messages */
+    char *url; /* for messages, without a password */
+    char by[REGISTRY_BY + 1];
+    struct registry_cache cache;
 };
 
 bool registry_is_version(const char *s)
 {
     return manifest_is_version(s);
+}
+
+/* What stands before the host gives way to four asterisks. */
+static char *masked(const char *url)
+{
+    const char *begin = strstr(url, "://"), *at = strrchr(url, '@');
+    if (!begin || !at)
+        return xstrdup(url);
+    return file_path("%.*s****%s", (int)(begin + 3 - url), url, at);
+}
+
+static void default_by(char by[REGISTRY_BY + 1])
+{
+    const char *user = getenv("USER");
+    char host[64] = "";
+    (void)gethostname(host, sizeof host - 1);
+    (void)snprintf(by, REGISTRY_BY + 1, "%s@%s", user && *user ? user : "unknown", host);
 }
 
 int registry_open(const char *url, struct registry **out, struct err *err)
@@ -36,11 +57,16 @@ int registry_open(const char *url, struct registry **out, struct err *err)
         if (b->open(url + n + 1, &store, err) != 0)
             return -1;
         struct registry *r = xcalloc(1, sizeof *r);
-        *r = (struct registry){.backend = b, .store = store, .url = xstrdup(url)};
+        *r = (struct registry){.backend = b, .store = store, .url = masked(url)};
+        r->cache.bytes = REGISTRY_CACHE_BYTES;
+        if (b->set_cache)
+            b->set_cache(store, &r->cache);
+        default_by(r->by);
         *out = r;
         return 0;
     }
-    return err_set(err, ERR_CONFIG, "registry \"%s\": expected %s", url, known);
+    return err_set(err, ERR_CONFIG, "registry \"%.*s\": expected %s", (int)strcspn(url, "@"), url,
+                   known);
 }
 
 void registry_close(struct registry *r)
@@ -49,6 +75,7 @@ void registry_close(struct registry *r)
         return;
     r->backend->close(r->store);
     free(r->url);
+    free(r->cache.dir);
     free(r);
 }
 
@@ -85,7 +112,7 @@ int registry_set_alias(struct registry *r, const char *name, const char *alias, 
         return -1;
     if (manifest_is_version(alias)) /* registry_resolve could not tell it from one */
         return err_set(err, ERR_USAGE, "%s: alias \"%s\": looks like a version", r->url, alias);
-    return r->backend->set_alias(r->store, name, alias, version, err);
+    return r->backend->set_alias(r->store, name, alias, version, NULL, r->by, err);
 }
 
 int registry_resolve(struct registry *r, const char *name, const char *what,
@@ -110,4 +137,104 @@ int registry_list(struct registry *r, const char *name, char ***versions, size_t
     if (need_word(r, "model", name, err) != 0)
         return -1;
     return r->backend->list(r->store, name, versions, n, err);
+}
+
+int registry_verify(struct registry *r, const char *name, const char *version, struct err *err)
+{
+    if (need_word(r, "model", name, err) != 0 || need_version(r, version, err) != 0)
+        return -1;
+    return r->backend->verify(r->store, name, version, err);
+}
+
+int registry_aliases(struct registry *r, const char *name, struct registry_alias **list, size_t *n,
+                     struct err *err)
+{
+    if (need_word(r, "model", name, err) != 0)
+        return -1;
+    return r->backend->aliases(r->store, name, list, n, err);
+}
+
+int registry_history(struct registry *r, const char *name, struct registry_change **list, size_t *n,
+                     struct err *err)
+{
+    if (need_word(r, "model", name, err) != 0)
+        return -1;
+    return r->backend->history(r->store, name, list, n, err);
+}
+
+int registry_remove(struct registry *r, const char *name, const char *version, struct err *err)
+{
+    if (need_word(r, "model", name, err) != 0 || need_version(r, version, err) != 0)
+        return -1;
+    return r->backend->remove(r->store, name, version, err);
+}
+
+int registry_gc(struct registry *r, const char *name, int keep, char ***removed, size_t *n,
+                struct err *err)
+{
+    if (need_word(r, "model", name, err) != 0)
+        return -1;
+    return r->backend->gc(r->store, name, keep, removed, n, err);
+}
+
+/* What the alias named before what it names now; rollbacks are changes too, so going back twice
+ * comes forward again, as with any change. */
+int registry_rollback(struct registry *r, const char *name, const char *alias,
+                      char version[REGISTRY_VERSION], struct err *err)
+{
+    struct registry_change *all;
+    char now[REGISTRY_VERSION], before[REGISTRY_VERSION] = "";
+    size_t n;
+    if (need_word(r, "alias", alias, err) != 0 || registry_resolve(r, name, alias, now, err) != 0 ||
+        registry_history(r, name, &all, &n, err) != 0)
+        return -1;
+    for (size_t i = n; i-- > 0 && !before[0];)
+        if (strcmp(all[i].alias, alias) == 0 && strcmp(all[i].to, now) == 0)
+            memcpy(before, all[i].from, sizeof before);
+    free(all);
+    if (!manifest_is_version(before))
+        return err_set(err, ERR_MISSING, "%s: the history of %s knows no version before %s", r->url,
+                       alias, now);
+    if (r->backend->set_alias(r->store, name, alias, before, now, r->by, err) != 0)
+        return -1;
+    memcpy(version, before, sizeof before);
+    return 0;
+}
+
+void registry_set_by(struct registry *r, const char *by)
+{
+    (void)snprintf(r->by, sizeof r->by, "%s", by);
+    for (char *c = r->by; *c; c++) /* the history is a line a change */
+        if ((unsigned char)*c <= ' ')
+            *c = '_';
+}
+
+void registry_set_cache(struct registry *r, const char *dir, int64_t bytes)
+{
+    free(r->cache.dir);
+    r->cache.dir = dir ? xstrdup(dir) : NULL;
+    r->cache.bytes = bytes;
+}
+
+int registry_note(struct registry *r, const char *name, const char *alias, const char *version,
+                  struct err *err)
+{
+    if (need_word(r, "model", name, err) != 0 || need_word(r, "alias", alias, err) != 0)
+        return -1;
+    return r->backend->set_cache ? cache_note(&r->cache, name, alias, version, err) : 0;
+}
+
+int registry_fetch_last(struct registry *r, const char *name, const char *alias,
+                        char version[REGISTRY_VERSION], char **dir, struct err *err)
+{
+    if (need_word(r, "model", name, err) != 0 || need_word(r, "alias", alias, err) != 0)
+        return -1;
+    if (!r->backend->set_cache)
+        return err_set(err, ERR_MISSING, "%s: keeps no cache", r->url);
+    if (cache_last(&r->cache, name, alias, version, err) != 0)
+        return -1;
+    int rc = cache_find(&r->cache, name, version, dir, err);
+    if (rc > 0)
+        rc = err_set(err, ERR_MISSING, "%s/%s/%s: not in the cache", r->cache.dir, name, version);
+    return rc;
 }

@@ -1,6 +1,6 @@
 /* Versions of models under names. A version is a directory's files, immutable, named by their
- * content; an alias ("production") points to one version. The backend is chosen by the URL:
- * dir:PATH here; others join behind the same interface.
+ * content; an alias ("production") points to one version. The backend is chosen by the URL: dir:PATH or
+ * redis://….
  *
  * dir:PATH layout:  PATH/NAME/versions/VERSION/{manifest.json, config.json, model.safetensors, …}
  *                   PATH/NAME/aliases/ALIAS          one line: VERSION, replaced atomically
@@ -11,16 +11,35 @@
  * VERSION = first 16 hex digits of the sha256 over the lines "sha256  name\n" of the files
  * (manifest not among them), so the same files are the same version whoever pushes them. Names and
  * aliases: [A-Za-z0-9._-]{1,64}, not starting with '.'; an alias does not look like a version.
- * Names of files: the same, up to 128. Every message names the path or key that it is about. */
+ * Names of files: the same, up to 128. Every message names the path or key that it is about.
+ *
+ *                  PATH/NAME/history                one line a change: ms, who, alias, from, to
+ *
+ * redis://[user][:password]@host[:port][/db] layout, all keys "rubric:{NAME}:…":
+ *     version:VERSION  hash: "manifest", manifest.json's text; "chunks", a line "FILE SHA256 BYTES" for
+ *                      each chunk of each file in turn (FILE counts the manifest's files from 0)
+ *     chunk:SHA256     at most 2 MiB; the same bytes are sent and kept once
+ *     versions         sorted set: VERSION by the time it was published (ms)
+ *     aliases          hash: ALIAS to VERSION
+ *     history          stream: alias, from, to, by
+ *     chunks           set of all SHA256;  leases  sorted set: SHA256 by when a push gives it up (ms)
+ * A version is published after its chunks, by one script; aliases flip by one that sees that it exists
+ * and appends to the history.  Nothing has a time to live.
+ *
+ * A struct registry belongs to one thread at a time. */
 #ifndef MODELS_REGISTRY_H
 #define MODELS_REGISTRY_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
 #define REGISTRY_VERSION 17 /* 16 hex digits and a NUL */
+#define REGISTRY_WORD 64    /* longest name of a model or an alias */
+#define REGISTRY_CACHE_BYTES (INT64_C(4) << 30)
+#define REGISTRY_BY 100 /* longest "who" */
 
 struct registry;
 bool registry_is_version(const char *s); /* 16 hex digits: a version, never an alias */
@@ -33,8 +52,13 @@ void registry_close(struct registry *r); /* NULL allowed */
  * rename: a reader sees all of it or none. */
 int registry_push(struct registry *r, const char *name, const char *dir,
                   char version[REGISTRY_VERSION], struct err *err);
+/* The version must exist and verify. Appended to the history with who did it (registry_set_by). */
 int registry_set_alias(struct registry *r, const char *name, const char *alias, const char *version,
-                       struct err *err); /* the version must exist and verify */
+                       struct err *err);
+/* Back to the version that the alias named before, by the history; ERR_CONFLICT when somebody else
+ * changes it meanwhile, ERR_MISSING when there is none. */
+int registry_rollback(struct registry *r, const char *name, const char *alias,
+                      char version[REGISTRY_VERSION], struct err *err);
 /* what: an alias or a version. */
 int registry_resolve(struct registry *r, const char *name, const char *what,
                      char version[REGISTRY_VERSION], struct err *err);
@@ -42,7 +66,44 @@ int registry_resolve(struct registry *r, const char *name, const char *what,
  * gives a local directory that model_open can read: malloc'd, caller frees. */
 int registry_fetch(struct registry *r, const char *name, const char *version, char **dir,
                    struct err *err);
-int registry_list(struct registry *r, const char *name, char ***versions, size_t *n,
-                  struct err *err); /* caller frees all */
+int registry_list(
+    struct registry *r, const char *name, char ***versions, size_t *n,
+    struct err *err); /* caller frees all; the dir backend sorts by version, Redis by age */
+/* Looks at every byte without writing any. */
+int registry_verify(struct registry *r, const char *name, const char *version, struct err *err);
+
+struct registry_alias {
+    char alias[REGISTRY_WORD + 1], version[REGISTRY_VERSION];
+};
+struct registry_change {                                                         /* oldest first */
+    char alias[REGISTRY_WORD + 1], from[REGISTRY_VERSION], to[REGISTRY_VERSION]; /* from "": none */
+    char by[REGISTRY_BY + 1];
+    int64_t unix_ms;
+};
+int registry_aliases(struct registry *r, const char *name, struct registry_alias **list, size_t *n,
+                     struct err *err); /* caller frees *list */
+int registry_history(struct registry *r, const char *name, struct registry_change **list, size_t *n,
+                     struct err *err); /* the same */
+
+/* Refused (ERR_CONFLICT) while an alias names it. */
+int registry_remove(struct registry *r, const char *name, const char *version, struct err *err);
+/* Removes the versions that no alias names but for the keep newest of them, and what no version uses
+ * (chunks of killed pushes, once their lease of ten minutes is over). removed: as registry_list. */
+int registry_gc(struct registry *r, const char *name, int keep, char ***removed, size_t *n,
+                struct err *err);
+
+void registry_set_by(struct registry *r, const char *by); /* default: $USER@host name */
+
+/* Versions fetched from afar are kept in dir (made when missing) as DIR/NAME/VERSION, at most `bytes`
+ * of them in all: the ones used longest ago go.  Default $XDG_CACHE_HOME/rubric or ~/.cache/rubric,
+ * 4 GiB.  The dir backend has no need of one. */
+void registry_set_cache(struct registry *r, const char *dir, int64_t bytes);
+/* What registry_note last noted for the alias, from the cache and verified: for a start without the
+ * registry. */
+int registry_fetch_last(struct registry *r, const char *name, const char *alias,
+                        char version[REGISTRY_VERSION], char **dir, struct err *err);
+/* Notes in the cache that the alias's version was fetched and is in use. dir: nothing to do. */
+int registry_note(struct registry *r, const char *name, const char *alias, const char *version,
+                  struct err *err);
 
 #endif

@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "models/registry.h"
+#include "models/registry_cache.h"
 
 struct registry_backend {
     const char *scheme; /* "dir" for dir:PATH */
@@ -19,14 +20,23 @@ struct registry_backend {
     void (*close)(void *store);
     int (*push)(void *store, const char *name, const char *dir, char version[REGISTRY_VERSION],
                 struct err *err);
+    /* expect: what the alias must name now, or ERR_CONFLICT; NULL: whatever it names. */
     int (*set_alias)(void *store, const char *name, const char *alias, const char *version,
-                     struct err *err);
+                     const char *expect, const char *by, struct err *err);
     int (*resolve)(void *store, const char *name, const char *what, char version[REGISTRY_VERSION],
                    struct err *err);
     int (*fetch)(void *store, const char *name, const char *version, char **dir, struct err *err);
     int (*list)(void *store, const char *name, char ***versions, size_t *n, struct err *err);
+    int (*verify)(void *store, const char *name, const char *version, struct err *err);
+    int (*aliases)(void *store, const char *name, struct registry_alias **list, size_t *n,
+                   struct err *err);
+    int (*history)(void *store, const char *name, struct registry_change **list, size_t *n,
+                   struct err *err);
+    int (*remove)(void *store, const char *name, const char *version, struct err *err);
+    int (*gc)(void *store, const char *name, int keep, char ***removed, size_t *n, struct err *err);
+    void (*set_cache)(void *store, struct registry_cache *cache); /* NULL: needs none */
 };
 
-extern const struct registry_backend registry_dir;
+extern const struct registry_backend registry_dir, registry_redis;
 
 #endif

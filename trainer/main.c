@@ -1,5 +1,6 @@
 /* rubric-trainer: makes models from labelled headlines, measures them and hands them to a registry.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -31,6 +32,7 @@ static void print_docs(void)
 
 int main(int argc, char **argv)
 {
+    (void)signal(SIGPIPE, SIG_IGN); /* a registry that hangs up is an error, not the end */
     const char *name = argc > 1 ? argv[1] : "";
     if (strcmp(name, "--version") == 0)
         return printf("rubric-trainer %s\n", RUBRIC_VERSION) < 0;

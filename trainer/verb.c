@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "models/registry.h"
+
 void verb_help(const struct verb *v, FILE *out)
 {
     (void)fprintf(out, "usage: rubric-trainer %s %s%s[options]\n\n%s\n\noptions:\n", v->name,
@@ -14,6 +16,30 @@ int verb_need(const struct options *o, const char *name, const char **value, str
 {
     *value = options_str(o, name);
     return *value && **value ? 0 : err_set(err, ERR_USAGE, "--%s is missing", name);
+}
+
+static const char *or_environment(const struct options *o, const char *name, const char *variable)
+{
+    const char *s = options_str(o, name);
+    return s && *s ? s : getenv(variable);
+}
+
+int verb_registry(const struct options *o, struct registry **r, const char **name, struct err *err)
+{
+    const char *url = or_environment(o, "registry", "RUBRIC_REGISTRY");
+    const char *cache = or_environment(o, "cache", "RUBRIC_CACHE"), *by = options_str(o, "by");
+    *name = or_environment(o, "name", "RUBRIC_NAME");
+    if (!url || !*url || !*name || !**name)
+        return err_set(err, ERR_USAGE, "--%s is missing, and %s is not set",
+                       !url || !*url ? "registry" : "name",
+                       !url || !*url ? "RUBRIC_REGISTRY" : "RUBRIC_NAME");
+    if (registry_open(url, r, err) != 0)
+        return -1;
+    if (by)
+        registry_set_by(*r, by);
+    if (cache)
+        registry_set_cache(*r, cache, REGISTRY_CACHE_BYTES);
+    return 0;
 }
 
 int verb_no_words(const char *const *words, int n, struct err *err)

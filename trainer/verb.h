@@ -28,6 +28,20 @@ struct verb {
         .help = "print the options as they would be used, and stop"                                \
     }
 
+/* Rows of the verbs that speak to a registry; verb_registry reads them. */
+#define VERB_REGISTRY_OPTIONS                                                                      \
+    {.name = "registry",                                                                           \
+     .type = OPT_STR,                                                                              \
+     .help = "redis://[user][:password]@host:port/db or dir:PATH; else RUBRIC_REGISTRY"},          \
+        {.name = "name",                                                                           \
+         .type = OPT_STR,                                                                          \
+         .help = "name of the model in the registry; else RUBRIC_NAME"},                           \
+        {.name = "by", .type = OPT_STR, .help = "who, for the history; default $USER@host"},       \
+    {                                                                                              \
+        .name = "cache", .type = OPT_STR,                                                          \
+        .help = "directory for versions fetched from afar; else RUBRIC_CACHE"                      \
+    }
+
 extern const struct verb verb_fit, verb_evaluate, verb_data, verb_push, verb_models;
 
 /* Reads options (default < --config file < command line), answers --help and --print-config, runs
@@ -39,6 +53,9 @@ void verb_help(const struct verb *v, FILE *out);
 
 /* An option that must be given. */
 int verb_need(const struct options *o, const char *name, const char **value, struct err *err);
+/* Opens the registry of VERB_REGISTRY_OPTIONS; *name is borrowed from o or the environment. */
+struct registry;
+int verb_registry(const struct options *o, struct registry **r, const char **name, struct err *err);
 /* Fails when words were given to a verb that takes none. */
 int verb_no_words(const char *const *words, int n, struct err *err);
 

@@ -389,11 +389,14 @@ static int open_model(struct service *s, struct err *err)
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     struct model *m;
-    int rc = load_model(s->cfg->options, &m, err);
+    char stale[1000] = "";
+    int rc = load_model(s->cfg->options, &m, stale, err);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc != 0)
         return -1;
     s->served = served_new(m);
+    if (stale[0])
+        log_warn("model-from-cache", "%s; starting with the last version from there", stale);
     double seconds = (double)(clock_ns() - begin) * 1e-9;
     const struct model_info *info = s->served->info;
     metric_set(M_MODEL_LOAD_SECONDS, seconds);

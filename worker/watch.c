@@ -173,6 +173,10 @@ static void look(struct watch *w)
             return;
         }
         metric_add_at(M_MODEL_SWAPS, SWAP_DONE, 1);
+        if (registry_note(w->registry, w->name, w->alias, version, &err) != 0)
+            log_warn("cache-not-written", "%s", err.msg);
+        if (registry_note(w->registry, w->name, w->alias, version, &err) != 0)
+            log_warn("cache-not-written", "%s", err.msg);
     } else if (w->said[0]) {
         log_info("registry-agrees", "the version in service is what %s names", w->alias);
     }

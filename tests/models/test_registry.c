@@ -82,13 +82,14 @@ static struct registry *pushed(void)
 static void test_open(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"redis://x", "dir:", "dir", "", "DIR:/x", "/x"};
+    static const char *const bad[] = {"rediss://x", "dir:", "dir", "", "DIR:/x", "/x"};
     struct registry *r = NULL;
     struct err err;
     char expected[200];
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(registry_open(bad[i], &r, &err), -1);
-        (void)snprintf(expected, sizeof expected, "registry \"%s\": expected dir:PATH", bad[i]);
+        (void)snprintf(expected, sizeof expected,
+                       "registry \"%s\": expected dir:PATH, redis://HOST:PORT/DB", bad[i]);
         assert_string_equal(err.msg, expected);
         assert_int_equal(err.code, ERR_CONFIG);
     }
