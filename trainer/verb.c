@@ -5,8 +5,11 @@
 
 void verb_help(const struct verb *v, FILE *out)
 {
-    (void)fprintf(out, "usage: rubric-trainer %s %s%s[options]\n\n%s\n\noptions:\n", v->name,
-                  v->words, *v->words ? " " : "", v->help);
+    (void)fprintf(out, "usage: rubric-trainer %s %s%s[options]\n\n%s\n\n", v->name, v->words,
+                  *v->words ? " " : "", v->help);
+    if (v->details)
+        (void)fprintf(out, "%s\n", v->details);
+    (void)fputs("options:\n", out);
     options_help(v->opts, v->n_opts, out);
 }
 

@@ -11,6 +11,7 @@
 
 struct verb {
     const char *name, *help; /* one word; one line */
+    const char *details;     /* lines below the help, each ended; NULL: none */
     const char *words; /* what stands beside the options on the command line ("stats"), for the
                           usage line; "" for none */
     const struct opt *opts;
@@ -28,7 +29,7 @@ struct verb {
         .help = "print the options as they would be used, and stop"                                \
     }
 
-extern const struct verb verb_fit, verb_evaluate, verb_data, verb_push, verb_models;
+extern const struct verb verb_fit, verb_evaluate, verb_data, verb_push, verb_models, verb_retrain;
 
 /* Reads options (default < --config file < command line), answers --help and --print-config, runs
  * the verb, prints "rubric-trainer VERB: message" on stderr when it fails. argv begins after the
