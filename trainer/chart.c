@@ -5,7 +5,7 @@
 #include "trainer/html.h"
 
 /* The drawing, in units of the viewBox. */
-enum { WIDTH = 640, HEIGHT = 300, LEFT = 60, RIGHT = 620, TOP = 34, BOTTOM = 254 };
+enum { WIDTH = 640, HEIGHT = 300, LEFT = 60, RIGHT = 600, TOP = 34, BOTTOM = 254 };
 #define FEW_POINTS 60 /* up to here each one is drawn as a dot, too */
 
 struct axis {
@@ -93,7 +93,7 @@ static void line(const struct chart *c, int k, const struct axis *x, const struc
     for (size_t i = 0; c->n <= FEW_POINTS && i < c->n; i++)
         buf_printf(out, "<circle class=\"dot%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"2.5\"/>\n", k,
                    at_x(x, c->x[i]), at_y(y, c->y[k][i]));
-    int left = LEFT + 110 * k; /* its place in the legend */
+    int left = LEFT + 140 * k; /* its place in the legend */
     buf_printf(out, "<line class=\"line%d\" x1=\"%d\" x2=\"%d\" y1=\"16\" y2=\"16\"/>", k, left,
                left + 28);
     buf_printf(out, "<text x=\"%d\" y=\"20\">", left + 34);

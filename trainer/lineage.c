@@ -4,6 +4,9 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/json.h"
+
+#define MAX_BYTES (1 << 16)
 
 /* Options that the result depends on, by family ("": both). */
 static const struct {
@@ -36,7 +39,7 @@ static void put_options(const struct fit *f, const char *arch, struct buf *out)
     }
 }
 
-int lineage_write(const char *dir, const struct fit *f, struct err *err)
+int lineage_write(const char *dir, const struct fit *f, double dev_accuracy, struct err *err)
 {
     const char *arch = options_str(f->o, "arch");
     struct buf out;
@@ -45,8 +48,8 @@ int lineage_write(const char *dir, const struct fit *f, struct err *err)
                "{\n  \"format\": 1,\n  \"trainer\": \"rubric-trainer " RUBRIC_VERSION
                "\",\n  \"arch\": \"%s\",\n"
                "  \"data\": {\"sha256\": \"%s\", \"train\": %zu, \"dev\": %zu},\n"
-               "  \"options\": {",
-               arch, f->corpus.digest, f->corpus.train.n, f->corpus.dev.n);
+               "  \"dev_accuracy\": %.9g,\n  \"options\": {",
+               arch, f->corpus.digest, f->corpus.train.n, f->corpus.dev.n, dev_accuracy);
     put_options(f, arch, &out);
     buf_puts(&out, "\n  }\n}\n");
     char *path = file_path("%s/" LINEAGE_FILE, dir);
@@ -54,5 +57,32 @@ int lineage_write(const char *dir, const struct fit *f, struct err *err)
                       : file_replace(path, out.data, out.len, err);
     free(path);
     buf_done(&out);
+    return rc;
+}
+
+int lineage_read(const char *dir, double *dev_accuracy, struct err *err)
+{
+    char *path = file_path("%s/" LINEAGE_FILE, dir);
+    double read = -1;
+    int rc = 0;
+    if (file_exists(path)) {
+        json_t *root = json_parse_file(path, MAX_BYTES, err);
+        long format = 0;
+        rc = root ? 0 : -1;
+        if (root && !json_is_object(root))
+            rc = err_set(err, ERR_FORMAT, "%s: not a JSON object", path);
+        else if (root && (json_get_int(root, "format", 1, 1, &format, err) != 0 ||
+                          json_get_real(root, "dev_accuracy", &read, err) != 0))
+            rc = err_prefix(err, "%s", path);
+        else if (root &&
+                 (!format || read > 1 || (read < 0 && json_object_get(root, "dev_accuracy"))))
+            rc =
+                err_set(err, ERR_FORMAT, "%s: \"%s\": %s", path, format ? "dev_accuracy" : "format",
+                        format ? "expected 0 to 1" : "missing");
+        json_decref(root);
+    }
+    if (rc == 0)
+        *dev_accuracy = read;
+    free(path);
     return rc;
 }

@@ -35,7 +35,7 @@ static const char style[] =
     ".grid{stroke:var(--rule)}.mark{stroke:var(--soft);stroke-dasharray:3 3}\n"
     ".line0,.line1{fill:none;stroke:var(--a);stroke-width:2}"
     ".line1{stroke:var(--b);stroke-dasharray:7 4}\n"
-    ".dot0,.bar{fill:var(--a)}.dot1{fill:var(--b)}\n";
+    ".bar{fill-opacity:.55}.dot0,.bar{fill:var(--a)}.dot1{fill:var(--b)}\n";
 
 static void head(const struct model_info *info, struct buf *out)
 {

@@ -9,10 +9,10 @@ static const struct {
     const char *word;
     int status;
 } outcomes[RETRAIN_OUTCOMES] = {
-    [RETRAIN_PROMOTED] = {"promoted", 0},   [RETRAIN_SAME] = {"same-content", 3},
-    [RETRAIN_WORSE] = {"worse", 3},         [RETRAIN_BELOW] = {"below-minimum", 3},
-    [RETRAIN_LOCKED] = {"locked", 4},       [RETRAIN_OVERTAKEN] = {"overtaken", 4},
-    [RETRAIN_LABELS] = {"other-labels", 5},
+    [RETRAIN_PROMOTED] = {"promoted", 0},    [RETRAIN_SAME] = {"same-content", 3},
+    [RETRAIN_WORSE] = {"worse", 3},          [RETRAIN_BELOW] = {"below-minimum", 3},
+    [RETRAIN_SUSPECT] = {"suspect-data", 3}, [RETRAIN_LOCKED] = {"locked", 4},
+    [RETRAIN_OVERTAKEN] = {"overtaken", 4},  [RETRAIN_LABELS] = {"other-labels", 5},
 };
 
 const char *retrain_word(enum retrain_outcome outcome)
@@ -40,6 +40,13 @@ void retrain_decide(struct retrain *r)
     if (champion && strcmp(r->champion.version, r->challenger.version) == 0) {
         r->outcome = RETRAIN_SAME;
         (void)snprintf(r->why, sizeof r->why, "production is this very content already");
+    } else if (champion && r->champion.made >= 0 && old < r->champion.made - r->max_shift - SPARE) {
+        r->outcome = RETRAIN_SUSPECT;
+        (void)snprintf(
+            r->why, sizeof r->why,
+            "suspect labels: production has dev accuracy %.2f %%, and had %.2f %% when it "
+            "was made; at most %.2f points less are allowed",
+            100 * old, 100 * r->champion.made, 100 * r->max_shift);
     } else if (new < r->min_accuracy - SPARE) {
         r->outcome = RETRAIN_BELOW;
         (void)snprintf(r->why, sizeof r->why,

@@ -14,6 +14,7 @@ enum retrain_outcome {
     RETRAIN_PROMOTED,  /* 0 */
     RETRAIN_SAME,      /* 3: production is the very same content */
     RETRAIN_WORSE,     /* 3: less accurate than production, by more than is allowed */
+    RETRAIN_SUSPECT,   /* 3: production itself does far worse on dev than when it was made */
     RETRAIN_BELOW,     /* 3: less accurate than any model may be */
     RETRAIN_LOCKED,    /* 4: another job works on this model */
     RETRAIN_OVERTAKEN, /* 4: production or the lock changed hands in the meantime */
@@ -28,21 +29,24 @@ struct retrain_side {
     int64_t right;                  /* titles of dev classified as labelled */
     double loss;                    /* over the dev titles whose label it knows */
     bool measured;
+    double made; /* dev accuracy when it was made, from its lineage; below 0: unknown */
 };
 
 struct retrain {
     struct retrain_side champion, challenger;
     int64_t titles; /* of dev, at least 1 */
-    double max_drop, min_accuracy;
+    double max_drop, max_shift, min_accuracy;
     long long token; /* of the lock; 0: never held */
     enum retrain_outcome outcome;
     char why[1200]; /* one line */
 };
 
-/* Sets outcome and why from everything above them: RETRAIN_BELOW when right / titles < min_accuracy;
- * RETRAIN_PROMOTED when there is no champion; RETRAIN_SAME when the versions are equal;
- * RETRAIN_WORSE when the challenger's accuracy < the champion's - max_drop; else RETRAIN_PROMOTED.
- * Accuracies are compared with 1e-9 to spare, so that a drop of exactly max_drop is allowed. */
+/* Sets outcome and why from everything above them. In this order: RETRAIN_SAME when the versions are
+ * equal; RETRAIN_SUSPECT when the champion's accuracy < made - max_shift (labels that contradict a
+ * model which was right before are more likely wrong than news, and would favour a model that learnt
+ * them); RETRAIN_BELOW when the challenger's accuracy < min_accuracy; RETRAIN_WORSE when it is < the
+ * champion's - max_drop; else RETRAIN_PROMOTED. Accuracies are compared with 1e-9 to spare, so that a
+ * drop of exactly max_drop is allowed. */
 void retrain_decide(struct retrain *r);
 
 /* Two or three lines for people; one JSON object for programs. */

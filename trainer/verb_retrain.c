@@ -30,6 +30,13 @@ static const struct opt opts[] = {
      .min = 0,
      .max = 1,
      .help = "promote although dev accuracy is lower by up to this (0.01: a point)"},
+    {.name = "max-shift",
+     .type = OPT_REAL,
+     .def = "0.2",
+     .min = 0,
+     .max = 1,
+     .help = "promote nothing when production's own dev accuracy is lower by more than this than "
+             "when it was made: the labels are suspect"},
     {.name = "min-accuracy",
      .type = OPT_REAL,
      .def = "0",
@@ -83,6 +90,8 @@ static int open_champion(struct job *j, struct err *err)
     if (registry_fetch(j->registry, j->name, version, &dir, err) != 0)
         return -1;
     int rc = model_open(dir, PRECISION_AUTO, &j->champion, err);
+    if (rc == 0)
+        rc = lineage_read(dir, &j->result.champion.made, err);
     if (rc == 0)
         memcpy(j->result.champion.version, version, sizeof version);
     free(dir);
@@ -144,7 +153,7 @@ static int describe(const struct job *j, const struct model_info *info, const st
         history_done(&h);
     }
     if (rc == 0)
-        rc = lineage_write(j->work, &j->fit, err);
+        rc = lineage_write(j->work, &j->fit, report_accuracy(r), err);
     free(page);
     return rc;
 }
@@ -258,6 +267,7 @@ static int run(const struct options *o, const char *const *words, int n, struct 
     struct job j = {.alias = options_str(o, "alias"),
                     .fit = {.o = o, .console = json ? stderr : stdout, .start_ns = clock_ns()},
                     .result = {.max_drop = options_real(o, "max-drop"),
+                               .max_shift = options_real(o, "max-shift"),
                                .min_accuracy = options_real(o, "min-accuracy")}};
     if (verb_no_words(words, n, err) != 0 || verb_need(o, "registry", &url, err) != 0 ||
         verb_need(o, "name", &j.name, err) != 0 || verb_need(o, "arch", &arch, err) != 0 ||
@@ -274,7 +284,7 @@ static int run(const struct options *o, const char *const *words, int n, struct 
 static const char details[] =
     "exit status:\n"
     "  0     the challenger was promoted\n"
-    "  3     the champion stays: same content, worse, or below --min-accuracy\n"
+    "  3     the champion stays: same content, worse, below --min-accuracy, or suspect labels\n"
     "  4     another job works on this model, or production changed meanwhile; nothing promoted\n"
     "  5     the data has other labels than production; nothing made\n"
     "  64..  an error: 64 command line, 65 data, 69 registry unavailable, 74 input or output, …\n"

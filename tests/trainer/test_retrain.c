@@ -17,11 +17,16 @@
 static struct retrain decided(int64_t champion, int64_t challenger, double max_drop,
                               double min_accuracy, const char *version)
 {
-    struct retrain r = {.titles = 1000, .max_drop = max_drop, .min_accuracy = min_accuracy};
+    struct retrain r = {.titles = 1000,
+                        .max_drop = max_drop,
+                        .min_accuracy = min_accuracy,
+                        .max_shift = 0.2,
+                        .champion.made = -1};
     r.challenger = (struct retrain_side){.right = challenger, .loss = 0.5, .measured = true};
     (void)strcpy(r.challenger.version, version);
     if (champion >= 0) {
-        r.champion = (struct retrain_side){.right = champion, .loss = 0.25, .measured = true};
+        r.champion =
+            (struct retrain_side){.right = champion, .loss = 0.25, .measured = true, .made = -1};
         (void)strcpy(r.champion.version, OLD);
     }
     retrain_decide(&r);
@@ -55,12 +60,33 @@ static void decisions(void **state)
     expect(decided(0, 0, 0, 0, NEW), RETRAIN_PROMOTED, "");
 }
 
+/* A dev set that contradicts the model which was right before is not believed. */
+static void suspect(void **state)
+{
+    (void)state;
+    struct retrain r = decided(100, 900, 0, 0, NEW);
+    assert_int_equal(r.outcome, RETRAIN_PROMOTED); /* nothing is known of the champion's past */
+    r.champion.made = 0.9;
+    retrain_decide(&r);
+    expect(r, RETRAIN_SUSPECT, "has dev accuracy 10.00 %, and had 90.00 % when it was made");
+    r.champion.made = 0.3;
+    retrain_decide(&r);
+    expect(r, RETRAIN_PROMOTED, "not worse");
+    r.champion.made = 0.301;
+    retrain_decide(&r);
+    expect(r, RETRAIN_SUSPECT, "at most 20.00 points less");
+    r.max_shift = 1;
+    retrain_decide(&r);
+    expect(r, RETRAIN_PROMOTED, "");
+}
+
 static void statuses(void **state)
 {
     (void)state;
     static const int expected[RETRAIN_OUTCOMES] = {
-        [RETRAIN_PROMOTED] = 0, [RETRAIN_SAME] = 3,      [RETRAIN_WORSE] = 3, [RETRAIN_BELOW] = 3,
-        [RETRAIN_LOCKED] = 4,   [RETRAIN_OVERTAKEN] = 4, [RETRAIN_LABELS] = 5};
+        [RETRAIN_PROMOTED] = 0,  [RETRAIN_SAME] = 3,    [RETRAIN_WORSE] = 3,
+        [RETRAIN_BELOW] = 3,     [RETRAIN_SUSPECT] = 3, [RETRAIN_LOCKED] = 4,
+        [RETRAIN_OVERTAKEN] = 4, [RETRAIN_LABELS] = 5};
     for (int i = 0; i < RETRAIN_OUTCOMES; i++) {
         assert_int_equal(retrain_status((enum retrain_outcome)i), expected[i]);
         for (int k = 0; k < i; k++)
@@ -101,7 +127,7 @@ static void forms(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(decisions), cmocka_unit_test(statuses),
-                                       cmocka_unit_test(forms)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(decisions), cmocka_unit_test(suspect),
+                                       cmocka_unit_test(statuses), cmocka_unit_test(forms)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -162,6 +162,40 @@ static void poisoned(void **state)
     free(champion);
 }
 
+/* All labels wrong, dev's as well: a challenger that learnt them would look better. */
+static void poisoned_throughout(void **state)
+{
+    (void)state;
+    assert_int_equal(run_verb(verb_retrain, JOB(TINY)), 0);
+    char *champion = xstrdup(production());
+    poison("p", 1);
+    shift_labels("p", "dev.txt", 1);
+    assert_int_equal(run_verb(verb_retrain, JOB("%/p")), 3);
+    run_expect_text("stdout", "nothing promoted (suspect-data): suspect labels: production has");
+    assert_string_equal(production(), champion);
+    assert_int_equal(run_verb(verb_retrain, JOB("%/p"), "--max-shift", "1"), 0);
+    assert_string_not_equal(production(), champion);
+    free(champion);
+    /* A lineage that lies about its form stops the job: the version is not one of ours. */
+    assert_int_equal(run_verb(verb_fit, "--arch", "linear", "--data", TINY, "--out", "%/m"), 0);
+    static const char *const bad[][2] = {{"[]", "not a JSON object"},
+                                         {"{\"dev_accuracy\":1}", "\"format\": missing"},
+                                         {"{\"format\":1,\"dev_accuracy\":7}", "expected 0 to 1"},
+                                         {"{\"format\":1,\"dev_accuracy\":-7}", "expected 0 to 1"},
+                                         {"{\"format\":1,\"dev_accuracy\":\"x\"}", "a number"}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        run_write("m/lineage.json", bad[i][0]);
+        assert_int_equal(run_verb(verb_push, "--model", "%/m", REGISTRY, "--alias", "production"),
+                         0);
+        assert_int_equal(run_verb(verb_retrain, JOB(TINY)), 65);
+        run_expect_text("stderr", "lineage.json: ");
+        run_expect_text("stderr", bad[i][1]);
+    }
+    run_write("m/lineage.json", "{\"format\":1}");
+    assert_int_equal(run_verb(verb_push, "--model", "%/m", REGISTRY, "--alias", "production"), 0);
+    assert_int_equal(run_verb(verb_retrain, JOB(TINY)), 0);
+}
+
 static void first_model_below_minimum(void **state)
 {
     (void)state;
@@ -310,9 +344,15 @@ static void errors(void **state)
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, run_teardown)
-    const struct CMUnitTest tests[] = {
-        T(twice),        T(poisoned),         T(first_model_below_minimum),
-        T(other_labels), T(reordered_labels), T(two_at_once),
-        T(five_at_once), T(overtaken),        T(errors)};
+    const struct CMUnitTest tests[] = {T(twice),
+                                       T(poisoned),
+                                       T(poisoned_throughout),
+                                       T(first_model_below_minimum),
+                                       T(other_labels),
+                                       T(reordered_labels),
+                                       T(two_at_once),
+                                       T(five_at_once),
+                                       T(overtaken),
+                                       T(errors)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
