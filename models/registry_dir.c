@@ -285,7 +285,7 @@ static int dir_resolve(void *store, const char *name, const char *what,
     } else if ((rc = read_alias(alias, found, err)) == 0) {
         path = version_path(s, name, found);
         if (!file_exists(path))
-            rc = err_set(err, ERR_MISSING, "%s: points to %s, which does not exist", alias, path);
+            rc = err_set(err, ERR_CONFLICT, "%s: points to %s, which does not exist", alias, path);
     }
     if (rc == 0)
         memcpy(version, found, sizeof found);

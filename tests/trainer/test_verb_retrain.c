@@ -339,6 +339,9 @@ static void errors(void **state)
     assert_int_not_equal(run_verb(verb_retrain, JOB("%/p")), 0);
     run_expect_text("stderr", "the champion, production of news: ");
     assert_int_equal(versions(), 1);
+    run_write("r/news/aliases/production", "0123456789abcdef\n");
+    assert_int_equal(run_verb(verb_retrain, JOB(TINY)), 70);
+    run_expect_text("stderr", "which does not exist");
 }
 
 int main(void)
