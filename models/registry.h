@@ -59,7 +59,8 @@ int registry_set_alias(struct registry *r, const char *name, const char *alias, 
  * changes it meanwhile, ERR_MISSING when there is none. */
 int registry_rollback(struct registry *r, const char *name, const char *alias,
                       char version[REGISTRY_VERSION], struct err *err);
-/* what: an alias or a version. */
+/* what: an alias or a version. ERR_MISSING when there is none of that name, ERR_CONFLICT when the
+ * alias points to a version that does not exist. */
 int registry_resolve(struct registry *r, const char *name, const char *what,
                      char version[REGISTRY_VERSION], struct err *err);
 /* Verifies every file against the manifest (names, sizes, sha256; no file more, none less), then

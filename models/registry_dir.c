@@ -238,7 +238,7 @@ static int dir_fetch(void *store, const char *name, const char *version, char **
  * step. -1, or a descriptor to close. */
 static int lock_model(const struct store *s, const char *name, struct err *err)
 {
-    char *path = file_path("%s/%s/.lock", s->root, name);
+    char *path = file_path("%s/%s/.changes", s->root, name);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (fd < 0 || flock(fd, LOCK_EX) != 0) {
         (void)fail(err, path, "lock");
@@ -339,7 +339,7 @@ static int dir_resolve(void *store, const char *name, const char *what,
     } else if ((rc = read_alias(alias, found, err)) == 0) {
         path = version_path(s, name, found);
         if (!file_exists(path))
-            rc = err_set(err, ERR_MISSING, "%s: points to %s, which does not exist", alias, path);
+            rc = err_set(err, ERR_CONFLICT, "%s: points to %s, which does not exist", alias, path);
     }
     if (rc == 0)
         memcpy(version, found, sizeof found);

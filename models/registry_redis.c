@@ -384,8 +384,11 @@ static int resolve(void *store, const char *name, const char *what, char version
     redis_free(reply);
     reply = NULL;
     if (rc == 0 && (rc = redis_call(s->redis, &reply, err, "ZSCORE", versions, found, NULL)) == 0 &&
-        redis_is_nil(reply))
-        rc = missing(s, name, found, err);
+        redis_is_nil(reply)) {
+        rc = direct ? missing(s, name, found, err)
+                    : err_set(err, ERR_CONFLICT, "%s: %s: %s points to %s, which does not exist",
+                              redis_address(s->redis), aliases, what, found);
+    }
     redis_free(reply);
     if (rc == 0)
         memcpy(version, found, sizeof found);

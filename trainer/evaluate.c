@@ -30,8 +30,8 @@ static void classify_chunk(void *arg, int piece, int thread)
     free(ids);
 }
 
-void evaluate_model(const struct model *m, const struct dataset *d, struct pool *pool,
-                    struct report *r)
+size_t evaluate_known(const struct model *m, const struct dataset *d, const int32_t *map,
+                      struct pool *pool, struct report *r)
 {
     const struct model_info *info = model_info(m);
     size_t labels = (size_t)info->n_labels;
@@ -41,10 +41,23 @@ void evaluate_model(const struct model *m, const struct dataset *d, struct pool 
     for (int i = 0; i < threads; i++)
         job.ws[i] = workspace_open(m, CHUNK, CHUNK * info->max_tokens);
     pool_run(pool, (int)((d->n + CHUNK - 1) / CHUNK), classify_chunk, &job);
-    for (size_t i = 0; i < d->n; i++)
-        report_add(r, d->labels[i], job.p + i * labels);
+    size_t unknown = 0;
+    for (size_t i = 0; i < d->n; i++) {
+        int32_t label = map ? map[d->labels[i]] : d->labels[i];
+        if (label >= 0)
+            report_add(r, label, job.p + i * labels);
+        else
+            unknown++;
+    }
     for (int i = 0; i < threads; i++)
         workspace_close(job.ws[i]);
     free(job.ws);
     free(job.p);
+    return unknown;
+}
+
+void evaluate_model(const struct model *m, const struct dataset *d, struct pool *pool,
+                    struct report *r)
+{
+    (void)evaluate_known(m, d, NULL, pool, r);
 }

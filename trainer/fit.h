@@ -16,10 +16,16 @@ struct fit {
     struct vocab *vocab;
     struct packed train, dev;
     struct outdir out;
+    bool resume; /* go on from a checkpoint, or leave a finished model */
     struct pool *pool;
     FILE *console;
     int64_t start_ns;
 };
+
+/* Makes a model in the directory out, and measures it on dev and test. o, corpus, console and
+ * start_ns are set (o: a table with the rows of fit_options.inc); corpus stays the caller's, the
+ * rest is released. Returns as the families below do. */
+int fit_run(struct fit *f, const char *out, enum outdir_mode mode, struct err *err);
 
 /* Each trains, and leaves the model's files in place through f->out. Returns 0, -1 with *err, or
  * 128 + a signal's number when it stopped on request after saying how to go on. */

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/rng.h"
 #include "models/linear.h"
+#include "trainer/history.h"
 #include "trainer/liblinear.h"
 #include "trainer/progress.h"
 #include "trainer/report.h"
@@ -346,6 +347,8 @@ int fit_linear(struct fit *f, struct err *err)
         judge_dev(f, &m, &log);
         rc = linear_save(f->out.staging, fit_model_name(f), &m.view, f->vocab, &f->corpus.classes,
                          err);
+        if (rc == 0)
+            rc = history_write(f->out.staging, &log, err);
         if (rc == 0)
             rc = fit_write_log(f, &log, err);
         if (rc == 0)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "trainer/history.h"
 #include "trainer/progress.h"
 #include "trainer/stop.h"
 #include "trainer/textcnn_step.h"
@@ -78,7 +79,8 @@ static int publish(struct run *t, struct err *err)
     const struct fit *f = t->f;
     enum dtype dtype = strcmp(options_str(f->o, "dtype"), "f16") == 0 ? DT_F16 : DT_F32;
     if (textcnn_save(f->out.staging, fit_model_name(f), &t->s.cfg, t->s.c.best, f->vocab,
-                     &f->corpus.classes, dtype, err) != 0)
+                     &f->corpus.classes, dtype, err) != 0 ||
+        history_write(f->out.staging, &t->s.c.log, err) != 0)
         return -1;
     return outdir_commit(&t->f->out, err);
 }

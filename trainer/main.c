@@ -6,8 +6,8 @@
 
 #include "trainer/verb.h"
 
-static const struct verb *const verbs[] = {&verb_fit, &verb_evaluate, &verb_data, &verb_push,
-                                           &verb_models};
+static const struct verb *const verbs[] = {&verb_fit,  &verb_evaluate, &verb_data,
+                                           &verb_push, &verb_models,   &verb_retrain};
 enum { N_VERBS = sizeof verbs / sizeof *verbs };
 
 static void usage(FILE *out)
@@ -26,6 +26,8 @@ static void print_docs(void)
     for (int i = 0; i < N_VERBS; i++) {
         (void)printf("%s## %s%s%s\n\n%s.\n\n", i ? "\n" : "", verbs[i]->name,
                      *verbs[i]->words ? " " : "", verbs[i]->words, verbs[i]->help);
+        if (verbs[i]->details)
+            (void)printf("```\n%s```\n\n", verbs[i]->details);
         options_markdown(verbs[i]->opts, verbs[i]->n_opts, stdout);
     }
 }

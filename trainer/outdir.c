@@ -9,10 +9,13 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "trainer/history.h"
 
-/* The weights come last: a model is there when model.safetensors is. */
-static const char *const files[] = {"vocab.txt", "labels.txt", "config.json", "model.safetensors"};
-enum { N_FILES = sizeof files / sizeof *files };
+/* The weights come last: a model is there when model.safetensors is. The first N_MEANING files give
+ * the weights their meaning. */
+static const char *const files[] = {"vocab.txt", "labels.txt", "config.json", HISTORY_FILE,
+                                    "model.safetensors"};
+enum { N_FILES = sizeof files / sizeof *files, N_MEANING = 3 };
 
 static bool holds(const char *dir, const char *name)
 {
@@ -104,7 +107,7 @@ static bool same_file(const char *a, const char *b)
 int outdir_commit(struct outdir *o, struct err *err)
 {
     bool same = true;
-    for (int i = 0; i < N_FILES - 1; i++) {
+    for (int i = 0; i < N_MEANING; i++) {
         char *from = file_path("%s/%s", o->staging, files[i]);
         char *to = file_path("%s/%s", o->path, files[i]);
         same = same && same_file(from, to);

@@ -2,6 +2,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,9 +20,18 @@ void report_done(struct report *r)
     *r = (struct report){0};
 }
 
-static int64_t at(const struct report *r, int32_t label, int32_t predicted)
+int64_t report_count(const struct report *r, int32_t label, int32_t predicted)
 {
     return r->confusion[(int64_t)label * r->classes + predicted];
+}
+
+static void add_confidence(struct report *r, double p, bool right)
+{
+    int bin = p >= 1 ? REPORT_BINS - 1 : p > 0 ? (int)(p * REPORT_BINS) : 0;
+    struct report_bin *b = &r->bins[bin];
+    b->n++;
+    b->right += right;
+    b->confidence += p;
 }
 
 void report_add(struct report *r, int32_t label, const float *p)
@@ -32,6 +42,7 @@ void report_add(struct report *r, int32_t label, const float *p)
             best = c;
     r->confusion[(int64_t)label * r->classes + best]++;
     r->n++;
+    add_confidence(r, (double)p[best], best == label);
     /* A probability that rounded to 0 counts as the least normal float: a finite, large loss. */
     r->loss_sum -= log(p[label] > FLT_MIN ? (double)p[label] : (double)FLT_MIN);
 }
@@ -50,15 +61,23 @@ double report_accuracy(const struct report *r)
 {
     int64_t right = 0;
     for (int32_t c = 0; c < r->classes; c++)
-        right += at(r, c, c);
+        right += report_count(r, c, c);
     return quotient((double)right, (double)r->n);
+}
+
+double report_calibration(const struct report *r)
+{
+    double sum = 0;
+    for (int i = 0; i < REPORT_BINS; i++)
+        sum += fabs(r->bins[i].confidence - (double)r->bins[i].right);
+    return quotient(sum, (double)r->n);
 }
 
 static int64_t predicted_as(const struct report *r, int32_t c)
 {
     int64_t n = 0;
     for (int32_t i = 0; i < r->classes; i++)
-        n += at(r, i, c);
+        n += report_count(r, i, c);
     return n;
 }
 
@@ -66,8 +85,8 @@ struct scores report_class(const struct report *r, int32_t c)
 {
     struct scores s = {0};
     for (int32_t i = 0; i < r->classes; i++)
-        s.support += at(r, c, i);
-    double tp = (double)at(r, c, c), predicted = (double)predicted_as(r, c);
+        s.support += report_count(r, c, i);
+    double tp = (double)report_count(r, c, c), predicted = (double)predicted_as(r, c);
     s.precision = quotient(tp, predicted);
     s.recall = quotient(tp, (double)s.support);
     s.f1 = quotient(2 * tp, predicted + (double)s.support);
@@ -138,7 +157,7 @@ static void print_confusion(const struct report *r, const char *const *names, in
     for (int32_t i = 0; i < r->classes; i++) {
         print_name(names[i], width, out);
         for (int32_t j = 0; j < r->classes; j++)
-            (void)fprintf(out, " %*lld", cell, (long long)at(r, i, j));
+            (void)fprintf(out, " %*lld", cell, (long long)report_count(r, i, j));
         (void)fputc('\n', out);
     }
 }
@@ -189,8 +208,8 @@ void report_json(const struct report *r, const char *const *names, struct buf *o
     for (int32_t i = 0; i < r->classes; i++) {
         buf_puts(out, i ? ",[" : "[");
         for (int32_t j = 0; j < r->classes; j++)
-            buf_printf(out, "%s%lld", j ? "," : "", (long long)at(r, i, j));
+            buf_printf(out, "%s%lld", j ? "," : "", (long long)report_count(r, i, j));
         buf_puts(out, "]");
     }
-    buf_puts(out, "]}\n");
+    buf_printf(out, "],\"calibration_error\":%.9g}\n", report_calibration(r));
 }

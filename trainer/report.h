@@ -14,11 +14,21 @@
 
 #include "base/buf.h"
 
+#define REPORT_BINS 10
+
+/* Titles by the probability of their prediction: bin i holds those in [i, i + 1) / REPORT_BINS, the
+ * last one 1 as well. */
+struct report_bin {
+    int64_t n, right;
+    double confidence; /* sum of the probabilities */
+};
+
 struct report {
     int32_t classes;
     int64_t *confusion; /* [classes][classes], row: label, column: prediction; owned */
     int64_t n;
     double loss_sum;
+    struct report_bin bins[REPORT_BINS];
 };
 
 struct scores {
@@ -34,6 +44,10 @@ void report_add(struct report *r, int32_t label, const float *p);
 
 double report_loss(const struct report *r); /* 0 when empty, as all figures are */
 double report_accuracy(const struct report *r);
+/* Expected calibration error: the distance between a bin's mean probability and its accuracy,
+ * averaged over the titles. */
+double report_calibration(const struct report *r);
+int64_t report_count(const struct report *r, int32_t label, int32_t predicted);
 struct scores report_class(const struct report *r, int32_t c);
 struct scores report_macro(const struct report *r);
 struct scores report_weighted(const struct report *r);
@@ -41,8 +55,8 @@ struct scores report_weighted(const struct report *r);
 /* The console form: loss, accuracy, the table of classes, averages, confusion matrix.
  * names[classes] are UTF-8. */
 void report_print(const struct report *r, const char *const *names, FILE *out);
-/* One JSON object with `titles`, `accuracy`, `loss`, `macro_f1`, `macro`, `weighted`, `classes` and
- * `confusion`. */
+/* One JSON object with `titles`, `accuracy`, `loss`, `macro_f1`, `macro`, `weighted`, `classes`,
+ * `confusion` and `calibration_error`. */
 void report_json(const struct report *r, const char *const *names, struct buf *out);
 
 #endif

@@ -7,8 +7,11 @@
 
 void verb_help(const struct verb *v, FILE *out)
 {
-    (void)fprintf(out, "usage: rubric-trainer %s %s%s[options]\n\n%s\n\noptions:\n", v->name,
-                  v->words, *v->words ? " " : "", v->help);
+    (void)fprintf(out, "usage: rubric-trainer %s %s%s[options]\n\n%s\n\n", v->name, v->words,
+                  *v->words ? " " : "", v->help);
+    if (v->details)
+        (void)fprintf(out, "%s\n", v->details);
+    (void)fputs("options:\n", out);
     options_help(v->opts, v->n_opts, out);
 }
 
@@ -24,9 +27,14 @@ static const char *or_environment(const struct options *o, const char *name, con
     return s && *s ? s : getenv(variable);
 }
 
+const char *verb_registry_url(const struct options *o)
+{
+    return or_environment(o, "registry", "RUBRIC_REGISTRY");
+}
+
 int verb_registry(const struct options *o, struct registry **r, const char **name, struct err *err)
 {
-    const char *url = or_environment(o, "registry", "RUBRIC_REGISTRY");
+    const char *url = verb_registry_url(o);
     const char *cache = or_environment(o, "cache", "RUBRIC_CACHE"), *by = options_str(o, "by");
     *name = or_environment(o, "name", "RUBRIC_NAME");
     if (!url || !*url || !*name || !**name)

@@ -11,6 +11,7 @@
 
 struct verb {
     const char *name, *help; /* one word; one line */
+    const char *details;     /* lines below the help, each ended; NULL: none */
     const char *words; /* what stands beside the options on the command line ("stats"), for the
                           usage line; "" for none */
     const struct opt *opts;
@@ -42,7 +43,7 @@ struct verb {
         .help = "directory for versions fetched from afar; else RUBRIC_CACHE"                      \
     }
 
-extern const struct verb verb_fit, verb_evaluate, verb_data, verb_push, verb_models;
+extern const struct verb verb_fit, verb_evaluate, verb_data, verb_push, verb_models, verb_retrain;
 
 /* Reads options (default < --config file < command line), answers --help and --print-config, runs
  * the verb, prints "rubric-trainer VERB: message" on stderr when it fails. argv begins after the
@@ -53,6 +54,7 @@ void verb_help(const struct verb *v, FILE *out);
 
 /* An option that must be given. */
 int verb_need(const struct options *o, const char *name, const char **value, struct err *err);
+const char *verb_registry_url(const struct options *o); /* NULL: none is given */
 /* Opens the registry of VERB_REGISTRY_OPTIONS; *name is borrowed from o or the environment. */
 struct registry;
 int verb_registry(const struct options *o, struct registry **r, const char **name, struct err *err);

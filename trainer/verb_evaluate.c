@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "trainer/corpus.h"
 #include "trainer/evaluate.h"
+#include "trainer/report_html.h"
 
 static const struct opt opts[] = {
     VERB_COMMON_OPTIONS,
@@ -18,6 +19,9 @@ static const struct opt opts[] = {
      .type = OPT_BOOL,
      .def = "false",
      .help = "print one JSON object instead of the report"},
+    {.name = "report",
+     .type = OPT_STR,
+     .help = "also write an HTML page with tables, a heat map and learning curves to this file"},
     {.name = "precision",
      .type = OPT_CHOICE,
      .def = "auto",
@@ -37,8 +41,21 @@ static const struct opt opts[] = {
      .help = "threads; 0: as many as the processors allowed"},
 };
 
+/* --report. The history is read before the work, so that a damaged one is told at once. */
+static int write_page(const struct options *o, const struct model_info *info,
+                      const struct report *r, const struct history *h, const char *data,
+                      struct err *err)
+{
+    const char *path = options_str(o, "report");
+    if (!path || report_html_write(path, r, info, h, data, err) != 0)
+        return path ? -1 : 0;
+    if (!options_bool(o, "json"))
+        (void)printf("\nreport in %s\n", path);
+    return 0;
+}
+
 static int evaluate_file(const struct options *o, const struct model *m, const char *path,
-                         struct err *err)
+                         const struct history *h, struct err *err)
 {
     const struct model_info *info = model_info(m);
     struct classes classes = {.names = (char **)(size_t)info->labels, .n = info->n_labels};
@@ -64,9 +81,10 @@ static int evaluate_file(const struct options *o, const struct model *m, const c
                      precision_name(info->precision));
         report_print(&r, info->labels, stdout);
     }
+    int rc = write_page(o, info, &r, h, path, err);
     report_done(&r);
     dataset_done(&d);
-    return 0;
+    return rc;
 }
 
 static int run(const struct options *o, const char *const *words, int n, struct err *err)
@@ -74,12 +92,16 @@ static int run(const struct options *o, const char *const *words, int n, struct 
     const char *dir, *data;
     enum precision precision;
     struct model *m;
+    struct history h = {0};
     if (verb_no_words(words, n, err) != 0 || verb_need(o, "model", &dir, err) != 0 ||
         verb_need(o, "data", &data, err) != 0 ||
         precision_parse(options_str(o, "precision"), &precision, err) != 0 ||
         model_open(dir, precision, &m, err) != 0)
         return -1;
-    int rc = evaluate_file(o, m, data, err);
+    int rc = options_str(o, "report") ? history_read(dir, &h, err) : 0;
+    if (rc == 0)
+        rc = evaluate_file(o, m, data, &h, err);
+    history_done(&h);
     model_close(m);
     return rc;
 }

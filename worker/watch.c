@@ -153,7 +153,8 @@ static void look(struct watch *w)
         return;
     }
     if (registry_resolve(w->registry, w->name, w->alias, version, &err) != 0) {
-        complain(w, outcome_of(&err, SWAP_FAILED), "", &err);
+        complain(w, err.code == ERR_CONFLICT ? SWAP_MISSING : outcome_of(&err, SWAP_FAILED), "",
+                 &err);
         return;
     }
     struct served *now = pipeline_served(w->pipeline);

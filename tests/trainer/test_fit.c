@@ -68,6 +68,7 @@ static void linear_learns(void **state)
     run_expect_same("log", "log2");
     run_expect_same("m/model.safetensors", "n/model.safetensors");
     run_expect_same("m/config.json", "n/config.json");
+    run_expect_same("m/history.json", "n/history.json");
 }
 
 static void same_seed_same_log(void **state)
@@ -86,6 +87,8 @@ static void same_seed_same_log(void **state)
     run_expect_same("log1", "log3");
     run_expect_same("1/model.safetensors", "2/model.safetensors");
     run_expect_same("1/model.safetensors", "3/model.safetensors");
+    run_expect_same("1/history.json", "2/history.json");
+    run_expect_same("1/history.json", "3/history.json");
 
     size_t len;
     assert_int_equal(run_verb(verb_fit, SHORT, "--out", "%/4", "--log", "%/log4", "--seed", "2"),
@@ -126,11 +129,13 @@ static void kill_and_resume(void **state)
     run_expect_text("stdout", "resumed      from iteration");
     run_expect_same("loga", "logb");
     run_expect_same("a/model.safetensors", "b/model.safetensors");
+    run_expect_same("a/history.json", "b/history.json");
     run_expect_same("a/config.json", "b/config.json");
     /* Once more: there is nothing to do, and nothing changes. */
     assert_int_equal(run_list(&verb_fit, args), 0);
     run_expect_text("stdout", "nothing to resume");
     run_expect_same("a/model.safetensors", "b/model.safetensors");
+    run_expect_same("a/history.json", "b/history.json");
     assert_int_equal(
         run_verb(verb_fit, "--arch", "linear", "--data", TINY, "--out", "%/b", "--resume"), 70);
     run_expect_text("stderr", "holds a textcnn model");
@@ -177,6 +182,7 @@ static void terminate_and_resume(void **state)
     assert_int_equal(run_list(&verb_fit, args), 0);
     run_expect_same("loga", "logb");
     run_expect_same("a/model.safetensors", "b/model.safetensors");
+    run_expect_same("a/history.json", "b/history.json");
 }
 
 /* Weights that are no numbers any more: training says so, what to try, and writes nothing of them.

@@ -1,5 +1,6 @@
 /* The verbs beside `fit`, and what all of them share. */
 #include "tests/trainer/run.h"
+#include "tests/trainer/xml.h"
 
 #include <math.h>
 
@@ -8,9 +9,9 @@
 static void help_and_options(void **state)
 {
     (void)state;
-    static const struct verb *const verbs[] = {&verb_fit, &verb_evaluate, &verb_data, &verb_push,
-                                               &verb_models};
-    for (int i = 0; i < 5; i++) {
+    static const struct verb *const verbs[] = {&verb_fit,  &verb_evaluate, &verb_data,
+                                               &verb_push, &verb_models,   &verb_retrain};
+    for (int i = 0; i < 6; i++) {
         char *line = file_path("usage: rubric-trainer %s ", verbs[i]->name);
         assert_int_equal(run_list(verbs[i], (const char *const[]){"--help", NULL}), 0);
         run_expect_text("stdout", line);
@@ -106,6 +107,55 @@ static void evaluate_refuses(void **state)
     run_expect_text("stderr", "no title in it");
 }
 
+/* The page of a model with learning curves, of one that is fitted in one piece, of one without. */
+static void evaluate_report(void **state)
+{
+    (void)state;
+    assert_int_equal(run_verb(verb_fit, "--arch", "textcnn", "--data", TINY, "--batch", "32",
+                              "--epochs", "2", "--eval-every", "4", "--out", "%/c"),
+                     0);
+    assert_int_equal(run_verb(verb_evaluate, "--model", "%/c", "--data", TINY "/dev.txt",
+                              "--report", "%/c.html"),
+                     0);
+    run_expect_text("stdout", "report in ");
+    run_expect_text("c.html", "<polyline");
+    run_expect_text("c.html", "weights kept at step");
+    assert_int_equal(run_verb(verb_evaluate, "--model", "%/c", "--data", TINY "/dev.txt",
+                              "--report", "%/d.html", "--json", "--threads", "1"),
+                     0);
+    run_expect_same("c.html", "d.html");
+    size_t len;
+    char *text = run_read("stdout", &len);
+    json_t *doc = json_parse("stdout", text, len, NULL);
+    assert_non_null(doc); /* still nothing but the object */
+    json_decref(doc);
+    free(text);
+    text = run_read("c.html", NULL);
+    assert_true(xml_check(text) > 100);
+    free(text);
+    fit_small();
+    assert_int_equal(run_verb(verb_evaluate, "--model", "%/m", "--data", TINY "/dev.txt",
+                              "--report", "%/m.html"),
+                     0);
+    run_expect_text("m.html", "fitted in one piece");
+    char *path = file_path("%s/m/history.json", run_dir);
+    assert_int_equal(unlink(path), 0);
+    free(path);
+    assert_int_equal(run_verb(verb_evaluate, "--model", "%/m", "--data", TINY "/dev.txt",
+                              "--report", "%/m.html"),
+                     0);
+    run_expect_text("m.html", "has no history.json");
+    run_write("m/history.json", "{\"format\":1}");
+    assert_int_equal(run_verb(verb_evaluate, "--model", "%/m", "--data", TINY "/dev.txt",
+                              "--report", "%/n.html"),
+                     65);
+    run_expect_text("stderr", "m/history.json: \"lines\" is missing");
+    assert_false(run_exists("n.html"));
+    assert_int_equal(run_verb(verb_evaluate, "--model", "%/c", "--data", TINY "/dev.txt",
+                              "--report", "%/none/n.html"),
+                     66);
+}
+
 static void registry(void **state)
 {
     (void)state;
@@ -143,7 +193,7 @@ static void registry(void **state)
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, run_setup, run_teardown)
-    const struct CMUnitTest tests[] = {T(help_and_options), T(data_stats), T(evaluate),
-                                       T(evaluate_refuses), T(registry)};
+    const struct CMUnitTest tests[] = {T(help_and_options), T(data_stats),      T(evaluate),
+                                       T(evaluate_refuses), T(evaluate_report), T(registry)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

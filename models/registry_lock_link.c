@@ -1,0 +1,100 @@
+/* The lock of a registry in Redis, on a connection of its own: what registry_lock_redis needs of the
+ * client library, and the change that the lock guards. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "models/redis.h"
+#include "models/registry_lock_backend.h"
+#include "models/registry_lock_redis.h"
+
+#define LIFE_MS 30000 /* a job that was killed is in the way no longer */
+
+struct lock {
+    struct redis *redis;
+    struct registry_lock_redis *lock;
+    char by[REGISTRY_BY + 1];
+};
+
+static int eval(void *connection, const char *script, const char *const *words, int n_keys, int n,
+                char answer[REGISTRY_LOCK_REPLY], struct err *err)
+{
+    const char *argv[16] = {"EVAL", script}, *text;
+    char keys[12];
+    struct redisReply *reply;
+    size_t len;
+    if (n > 13)
+        return err_set(err, ERR_USAGE, "a script with %d words", n);
+    (void)snprintf(keys, sizeof keys, "%d", n_keys);
+    argv[2] = keys;
+    for (int i = 0; i < n; i++)
+        argv[3 + i] = words[i];
+    if (redis_command(connection, &reply, err, (size_t)n + 3, argv, NULL) != 0)
+        return -1;
+    int rc = redis_text(reply, "the lock's script", &text, &len, err);
+    if (rc == 0)
+        (void)snprintf(answer, REGISTRY_LOCK_REPLY, "%s", text);
+    redis_free(reply);
+    return rc;
+}
+
+static void release(void *state)
+{
+    struct lock *l = state;
+    registry_lock_redis_release(l->lock);
+    redis_close(l->redis);
+    free(l);
+}
+
+static int take(const char *rest, const char *name, const char *owner, void **state,
+                long long *token, struct err *err)
+{
+    char *url = file_path("redis:%s", rest), *prefix = file_path("rubric:{%s}", name);
+    struct lock *l = xcalloc(1, sizeof *l);
+    (void)snprintf(l->by, sizeof l->by, "retrain: %.80s", owner);
+    int rc = redis_open(url, &l->redis, err);
+    if (rc == 0) {
+        struct registry_lock_link link = {eval, l->redis};
+        rc = registry_lock_redis_take(link, prefix, owner, LIFE_MS, &l->lock, err);
+    }
+    if (rc == 0) {
+        *token = registry_lock_redis_token(l->lock);
+        *state = l;
+    } else {
+        release(l);
+    }
+    free(url);
+    free(prefix);
+    return rc;
+}
+
+/* KEYS token, versions, aliases, history; ARGV token, alias, from, to, by. */
+static const char move[] =
+    "local now = redis.call('HGET', KEYS[3], ARGV[2]) or '' "
+    "if now ~= ARGV[3] then return 'the alias is at ' .. now end "
+    "if not redis.call('ZSCORE', KEYS[2], ARGV[4]) then return 'no such version' end "
+    "redis.call('HSET', KEYS[3], ARGV[2], ARGV[4]) "
+    "redis.call('XADD', KEYS[4], '*', 'alias', ARGV[2], 'from', now, 'to', ARGV[4], 'by', ARGV[5]) "
+    "return 'ok'";
+
+static int promote(void *state, struct registry *r, const char *name, const char *alias,
+                   const char *from, const char *to, long long token, struct err *err)
+{
+    struct lock *l = state;
+    (void)token; /* the lock knows its own */
+    if (registry_verify(r, name, to, err) != 0)
+        return -1;
+    char *versions = file_path("rubric:{%s}:versions", name),
+         *aliases = file_path("rubric:{%s}:aliases", name),
+         *history = file_path("rubric:{%s}:history", name);
+    const char *words[] = {versions, aliases, history, alias, from, to, l->by};
+    int rc = registry_lock_redis_change(l->lock, move, words, 3, 7, err);
+    free(versions);
+    free(aliases);
+    free(history);
+    return rc;
+}
+
+const struct registry_lock_backend registry_lock_of_redis = {
+    .scheme = "redis", .take = take, .promote = promote, .release = release};

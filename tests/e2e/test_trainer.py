@@ -1,0 +1,135 @@
+"""The trainer as a scheduler and a reader of reports see it. No broker is needed."""
+
+import html.parser
+import json
+import os
+import shutil
+import subprocess
+import xml.etree.ElementTree as ElementTree
+
+import data
+from process import Failure, spawn
+from test_wire import same
+
+VOID = {"meta", "br", "link", "img", "hr", "input"}
+
+
+def _trainer(env, *args, status=0):
+    done = subprocess.run([env.program(env.args.trainer), *args], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode != status:
+        raise Failure(f"rubric-trainer {args[0]}: status {done.returncode}, expected {status}\n"
+                      f"{done.stdout[-800:]}\n{done.stderr[-800:]}")
+    return done.stdout
+
+
+class _Page(html.parser.HTMLParser):
+    """What a browser would see: elements closed in order, nothing that runs, nothing that is fetched."""
+
+    def __init__(self):
+        super().__init__(convert_charrefs=True)
+        self.open = []
+        self.text = []
+        self.found = {}
+
+    def handle_starttag(self, tag, attrs):
+        self.found[tag] = self.found.get(tag, 0) + 1
+        for name, _ in attrs:
+            if name in ("src", "href", "srcset", "action", "data") or name.startswith("on"):
+                raise Failure(f"<{tag} {name}=…> in the page")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            raise Failure(f"</{tag}> closes nothing")
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def _read(path):
+    with open(path, encoding="utf-8") as f:
+        text = f.read()
+    page = _Page()
+    page.feed(text)
+    page.close()
+    same("elements left open", page.open, [])
+    for tag in ("script", "link", "img", "iframe", "object", "embed"):
+        if tag in page.found:
+            raise Failure(f"<{tag}> in the page")
+    return page, ElementTree.fromstring(text)
+
+
+def test_report(env):
+    """evaluate --report: a page that both parsers read, with the numbers of evaluate --json."""
+    os.makedirs(env.folder, exist_ok=True)
+    model, path = os.path.join(env.folder, "m"), os.path.join(env.folder, "r.html")
+    dev = os.path.join(data.TINY, "dev.txt")
+    _trainer(env, "fit", "--arch", "textcnn", "--data", data.TINY, "--out", model, "--epochs", "6", "--batch", "32",
+             "--eval-every", "7", "--warmup", "5")
+    figures = json.loads(_trainer(env, "evaluate", "--model", model, "--data", dev, "--report", path, "--json"))
+    page, root = _read(path)
+    same("drawings", page.found.get("svg"), 3)
+    heat = next(t for t in root.iter("table") if t.get("class") == "heat")
+    cells = [[int(td.text) for td in tr.iter("td")] for tr in heat.find("tbody").iter("tr")]
+    same("heat map", cells, figures["confusion"])
+    text = "".join(page.text)
+    for wanted in (f"{100 * figures['accuracy']:.2f} %", f"{figures['loss']:.4f}", f"{figures['macro_f1']:.4f}"):
+        if wanted not in text:
+            raise Failure(f"the page lacks {wanted}")
+    with open(os.path.join(model, "history.json"), encoding="utf-8") as f:
+        history = json.load(f)
+    steps = [line["iteration"] for line in history["lines"] if "dev_loss" in line]
+    lines = [p.get("points").split() for p in root.iter("polyline")]
+    same("curves", [len(points) for points in lines], 4 * [len(steps)])
+    kept = next(line for line in history["lines"] if "stopped" in line)["best_iteration"]
+    if f"weights kept at step: {kept}" not in text:
+        raise Failure(f"the page does not mark step {kept}")
+
+
+def test_report_of_hostile_labels(env):
+    """Labels and names that try to leave their cells."""
+    folder, model, path = (os.path.join(env.folder, name) for name in ("d", "m", "r.html"))
+    shutil.copytree(data.TINY, folder)
+    evil = ["</td><script>alert(1)</script>", "\"><img src=x onerror=y>", "a & b <i>", "'--><!--", "]]>", "\u202eabc",
+            "<![CDATA[", "&lt;", "<?xml?>", "</bdi></th>"]
+    with open(os.path.join(folder, "class.txt"), "w", encoding="utf-8") as f:
+        f.write("\n".join(evil) + "\n")
+    _trainer(env, "fit", "--arch", "linear", "--data", folder, "--out", model, "--model-name", "</title><b>&")
+    _trainer(env, "evaluate", "--model", model, "--data", os.path.join(folder, "dev.txt"), "--report", path)
+    page, root = _read(path)
+    heat = next(t for t in root.iter("table") if t.get("class") == "heat")
+    same("labels", ["".join(th.itertext()) for tr in heat.find("tbody") for th in tr.iter("th")], evil)
+    same("title", root.find("head/title").text.startswith("</title><b>& "), True)
+    if "b" not in page.found or "i" in page.found:
+        raise Failure("a label became an element")
+
+
+def test_retrain_of_two_jobs(env):
+    """Jobs started at the same moment: one promotes; the registry holds one version, and it verifies."""
+    os.makedirs(env.folder, exist_ok=True)
+    registry = "dir:" + os.path.join(env.folder, "registry")
+    args = ["retrain", "--arch", "linear", "--data", data.TINY, "--registry", registry, "--name", "news", "--json"]
+    jobs = []
+    for i in range(4):
+        with open(os.path.join(env.folder, f"out-{i}"), "wb") as out, open(os.path.join(env.folder, f"err-{i}"), "wb") as err:
+            jobs.append(spawn([env.program(env.args.trainer), *args], out, err))
+    statuses = [job.wait() for job in jobs]
+    said = []
+    for i in range(4):
+        with open(os.path.join(env.folder, f"out-{i}"), encoding="utf-8") as f:
+            said.append(json.load(f))
+    same("statuses", [{"promoted": 0, "same-content": 3, "locked": 4}[one["outcome"]] for one in said], statuses)
+    same("jobs that promoted", statuses.count(0), 1)
+    tokens = [one["token"] for one in said if one["token"]]
+    same("tokens, all different", len(set(tokens)), len(tokens))
+    versions = _trainer(env, "models", "ls", "--registry", registry, "--name", "news").split()
+    same("versions", len(versions), 1)
+    again = json.loads(_trainer(env, *args, status=3))
+    same("again", (again["outcome"], again["champion"]["version"]), ("same-content", versions[0]))
+    return f"statuses {sorted(statuses)}"

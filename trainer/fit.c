@@ -1,0 +1,121 @@
+#include "trainer/fit.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "models/model.h"
+#include "trainer/evaluate.h"
+#include "trainer/progress.h"
+#include "trainer/stop.h"
+
+const char *fit_model_name(const struct fit *f)
+{
+    const char *name = options_str(f->o, "model-name");
+    return name ? name : options_str(f->o, "arch");
+}
+
+int fit_write_log(const struct fit *f, const struct buf *text, struct err *err)
+{
+    const char *path = options_str(f->o, "log");
+    return path ? file_replace(path, text->data, text->len, err) : 0;
+}
+
+static void report_on(const struct model *m, const struct dataset *d, const char *name,
+                      struct pool *pool, FILE *out)
+{
+    struct report r;
+    report_init(&r, model_info(m)->n_labels);
+    evaluate_model(m, d, pool, &r);
+    (void)fprintf(out, "\n%s\n", name);
+    report_print(&r, model_info(m)->labels, out);
+    report_done(&r);
+}
+
+/* A model found in --out is one that this command would have made. */
+static int same_kind(const struct fit *f, const struct model_info *info, struct err *err)
+{
+    const struct classes *c = &f->corpus.classes;
+    if (strcmp(info->family, options_str(f->o, "arch")) != 0)
+        return err_set(err, ERR_CONFLICT, "%s holds a %s model: --overwrite replaces it",
+                       f->out.path, info->family);
+    bool same = info->n_labels == c->n;
+    for (int32_t i = 0; same && i < c->n; i++)
+        same = strcmp(info->labels[i], c->names[i]) == 0;
+    return same
+               ? 0
+               : err_set(err, ERR_CONFLICT,
+                         "%s holds a model of other classes: --overwrite replaces it", f->out.path);
+}
+
+/* Opens what was written, as a worker would, and measures that. */
+static int final_reports(const struct fit *f, struct err *err)
+{
+    struct model *m;
+    if (model_open(f->out.path, PRECISION_AUTO, &m, err) != 0)
+        return -1;
+    if (same_kind(f, model_info(m), err) != 0) {
+        model_close(m);
+        return -1;
+    }
+    report_on(m, &f->corpus.dev, "dev", f->pool, f->console);
+    if (f->corpus.test.n)
+        report_on(m, &f->corpus.test, "test", f->pool, f->console);
+    char s[24];
+    (void)fprintf(f->console, "\nmodel in %s, version %s\ntime used %s\n", f->out.path,
+                  model_info(m)->version,
+                  progress_duration((clock_ns() - f->start_ns) / 1000000000, s));
+    model_close(m);
+    return 0;
+}
+
+static bool is_textcnn(const struct fit *f)
+{
+    return strcmp(options_str(f->o, "arch"), "textcnn") == 0;
+}
+
+/* --resume where a finished model lies and no checkpoint: there is nothing left to do. */
+static bool finished(const struct fit *f)
+{
+    return f->resume && f->out.has_model && !f->out.has_checkpoint;
+}
+
+static int train(struct fit *f, struct err *err)
+{
+    if (finished(f)) {
+        (void)fprintf(f->console, "%s holds a finished model: nothing to resume\n", f->out.path);
+        return final_reports(f, err);
+    }
+    int rc = is_textcnn(f) ? fit_textcnn(f, err) : fit_linear(f, err);
+    stop_release();
+    if (rc == 0)
+        rc = final_reports(f, err);
+    return rc;
+}
+
+int fit_run(struct fit *f, const char *out, enum outdir_mode mode, struct err *err)
+{
+    int32_t max_tokens = (int32_t)options_int(f->o, "max-length");
+    f->resume = mode == OUTDIR_RESUME;
+    f->vocab = corpus_vocab(&f->corpus.train, options_int(f->o, "min-count"));
+    int rc = packed_make(&f->train, &f->corpus.train, f->vocab, max_tokens, err);
+    if (rc == 0)
+        rc = packed_make(&f->dev, &f->corpus.dev, f->vocab, max_tokens, err);
+    if (rc == 0)
+        rc = outdir_open(&f->out, out, mode, err);
+    if (rc == 0) {
+        if (is_textcnn(f))
+            stop_catch(); /* before there are threads */
+        f->pool = pool_open((int)options_int(f->o, "threads"));
+        (void)fprintf(f->console, "%-12s %d characters, %d classes, %d threads\n", "vocabulary",
+                      (int)vocab_size(f->vocab), (int)f->corpus.classes.n, pool_threads(f->pool));
+        rc = train(f, err);
+        pool_close(f->pool);
+        stop_release();
+        outdir_close(&f->out);
+    }
+    packed_done(&f->train);
+    packed_done(&f->dev);
+    vocab_close(f->vocab);
+    return rc;
+}

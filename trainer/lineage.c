@@ -1,0 +1,88 @@
+#include "trainer/lineage.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/json.h"
+
+#define MAX_BYTES (1 << 16)
+
+/* Options that the result depends on, by family ("": both). */
+static const struct {
+    const char *arch, *name;
+} options[] = {
+    {"", "model-name"},          {"", "seed"},
+    {"", "max-length"},          {"", "min-count"},
+    {"textcnn", "epochs"},       {"textcnn", "batch"},
+    {"textcnn", "lr"},           {"textcnn", "schedule"},
+    {"textcnn", "warmup"},       {"textcnn", "weight-decay"},
+    {"textcnn", "dropout"},      {"textcnn", "label-smoothing"},
+    {"textcnn", "char-dropout"}, {"textcnn", "embedding-std"},
+    {"textcnn", "ema"},          {"textcnn", "eval-every"},
+    {"textcnn", "patience"},     {"textcnn", "keep"},
+    {"textcnn", "dtype"},        {"linear", "c"},
+    {"linear", "min-df"},        {"linear", "tolerance"},
+};
+
+static void put_options(const struct fit *f, const char *arch, struct buf *out)
+{
+    const char *comma = "";
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        const char *value = options_str(f->o, options[i].name);
+        if (!value || (*options[i].arch && strcmp(options[i].arch, arch) != 0))
+            continue;
+        buf_printf(out, "%s\n    \"%s\": \"", comma, options[i].name);
+        buf_put_json(out, value, strlen(value));
+        buf_puts(out, "\"");
+        comma = ",";
+    }
+}
+
+int lineage_write(const char *dir, const struct fit *f, double dev_accuracy, struct err *err)
+{
+    const char *arch = options_str(f->o, "arch");
+    struct buf out;
+    buf_init(&out, 1 << 16);
+    buf_printf(&out,
+               "{\n  \"format\": 1,\n  \"trainer\": \"rubric-trainer " RUBRIC_VERSION
+               "\",\n  \"arch\": \"%s\",\n"
+               "  \"data\": {\"sha256\": \"%s\", \"train\": %zu, \"dev\": %zu},\n"
+               "  \"dev_accuracy\": %.9g,\n  \"options\": {",
+               arch, f->corpus.digest, f->corpus.train.n, f->corpus.dev.n, dev_accuracy);
+    put_options(f, arch, &out);
+    buf_puts(&out, "\n  }\n}\n");
+    char *path = file_path("%s/" LINEAGE_FILE, dir);
+    int rc = out.full ? err_set(err, ERR_CONFIG, "%s: too long an option", path)
+                      : file_replace(path, out.data, out.len, err);
+    free(path);
+    buf_done(&out);
+    return rc;
+}
+
+int lineage_read(const char *dir, double *dev_accuracy, struct err *err)
+{
+    char *path = file_path("%s/" LINEAGE_FILE, dir);
+    double read = -1;
+    int rc = 0;
+    if (file_exists(path)) {
+        json_t *root = json_parse_file(path, MAX_BYTES, err);
+        long format = 0;
+        rc = root ? 0 : -1;
+        if (root && !json_is_object(root))
+            rc = err_set(err, ERR_FORMAT, "%s: not a JSON object", path);
+        else if (root && (json_get_int(root, "format", 1, 1, &format, err) != 0 ||
+                          json_get_real(root, "dev_accuracy", &read, err) != 0))
+            rc = err_prefix(err, "%s", path);
+        else if (root &&
+                 (!format || read > 1 || (read < 0 && json_object_get(root, "dev_accuracy"))))
+            rc =
+                err_set(err, ERR_FORMAT, "%s: \"%s\": %s", path, format ? "dev_accuracy" : "format",
+                        format ? "expected 0 to 1" : "missing");
+        json_decref(root);
+    }
+    if (rc == 0)
+        *dev_accuracy = read;
+    free(path);
+    return rc;
+}
