@@ -5,11 +5,13 @@ JOBS ?= $(shell nproc)
 DATA ?= ../shared/data/thucnews
 PREFIX ?= /usr/local
 E2E = --worker $(BUILD)/bin/rubric-worker --trainer $(BUILD)/bin/rubric-trainer --kafka $(BUILD)/kafka
+K8S = tests/k8s/run --worker $(BUILD)/bin/rubric-worker --trainer $(BUILD)/bin/rubric-trainer --tools $(BUILD)/k8s
 
 PACKAGES_BUILD = gcc libc6-dev cmake ninja-build pkg-config librdkafka-dev libprotobuf-c-dev protobuf-c-compiler \
   protobuf-compiler libopenblas-serial-dev libdnnl-dev libcmocka-dev liblinear-dev libjansson-dev libutf8proc-dev \
   libmicrohttpd-dev libssl-dev
 PACKAGES_TEST = python3 python3-confluent-kafka python3-protobuf kcat prometheus default-jre-headless maven
+PACKAGES_K8S = python3 python3-yaml python3-jsonschema python3-pip golang-go
 PACKAGES_LINT = python3 clang clang-format
 PACKAGES_FUZZ = clang llvm
 PACKAGES_PARITY = python3-venv
@@ -27,8 +29,8 @@ if [ -n "$$missing" ]; then \
   { tail -n 5 $$log; echo "could not install:$$missing"; exit 1; }; rm -f $$log; fi
 endef
 
-.PHONY: all build demo test check lint install bench chaos accuracy sanitize tsan fuzz parity docs clean \
-  deps-build deps-test deps-lint deps-fuzz
+.PHONY: all build demo test check lint install bench chaos accuracy sanitize tsan fuzz parity k8s docs clean \
+  deps-build deps-test deps-k8s deps-lint deps-fuzz
 all: build
 
 deps-build:
@@ -36,6 +38,9 @@ deps-build:
 deps-test: deps-build
 	$(call need,$(PACKAGES_TEST))
 	@tests/e2e/kafka/fetch $(BUILD)/kafka
+deps-k8s:
+	$(call need,$(PACKAGES_K8S))
+	@tests/k8s/fetch $(BUILD)/k8s
 deps-lint: deps-build
 	$(call need,$(PACKAGES_LINT))
 deps-fuzz: deps-build
@@ -56,9 +61,14 @@ check: build
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 
 # Everything, on a real Apache Kafka broker.
-test: build deps-test
+test: build deps-test deps-k8s
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
+	@$(K8S)
 	@tests/e2e/run $(E2E)
+
+# The manifests in k8s/ and the Containerfile, and mistakes planted in them.
+k8s: build deps-k8s
+	@$(K8S)
 
 lint: deps-lint build
 	@tests/lint/run $(BUILD)
