@@ -178,9 +178,7 @@ def schedule(m):
                 ("backoffLimit" in job, "backoffLimit is not set"),
                 (w.pod.get("restartPolicy") == "Never", "restartPolicy is not Never, which podFailurePolicy needs"),
                 (all(r.get("onExitCodes", {}).get("containerName", w.container["name"]) == w.container["name"]
-                     for r in rules), "podFailurePolicy names a container that is not there"),
-                (any(78 in r.get("onExitCodes", {}).get("values", []) for r in rules),
-                 "a wrong configuration (78) is tried again")):
+                     for r in rules), "podFailurePolicy names a container that is not there")):
             if not holds:
                 yield f"{w.title}: {what}"
 
@@ -205,6 +203,31 @@ def arguments(m, programs):
                 continue
             if w.program != "rubric-worker" or not option.startswith("kafka-"):
                 yield f"{w.title}: {item['name']} is no option of {w.program} {args[0]}"
+
+
+def retries(m, programs):
+    """A run that said its last word is not started again, nor one that can only fail the same way."""
+    for w in m.workloads:
+        if w.program != "rubric-trainer":
+            continue
+        final = {n for r in w.job.get("podFailurePolicy", {}).get("rules", []) if r["action"] == "FailJob"
+                 for n in r.get("onExitCodes", {}).get("values", [])}
+        wanted = programs.statuses(w.container["args"][0]) | {64, 65, 78}
+        if wanted != final:
+            yield f"{w.title}: podFailurePolicy ends the job on {sorted(final)}, the trainer means {sorted(wanted)}"
+
+
+def trainer(m, programs):
+    """The trainer's options as it says that it would use them."""
+    for w in m.workloads:
+        if w.program != "rubric-trainer":
+            continue
+        options, why = programs.effective(w, m.environment(w)[0], m)
+        if why:
+            yield f"{w.title}: {why}"
+        for name in ("registry", "name", "data", "arch") if options else ():
+            if name not in options:
+                yield f"{w.title}: {name} is not set"
 
 
 def worker(m, programs):
@@ -291,7 +314,7 @@ def registry(m, programs):
     seen = {}
     for w in m.workloads:
         env, _ = m.environment(w)
-        for name in ("RUBRIC_REGISTRY", "RUBRIC_NAME"):
+        for name in ("RUBRIC_REGISTRY", "RUBRIC_NAME", "RUBRIC_ALIAS"):
             seen.setdefault(name, set()).add(env.get(name))
     for name, values in seen.items():
         if len(values) != 1 or None in values:
@@ -299,7 +322,7 @@ def registry(m, programs):
 
 
 ALONE = (names, selectors, references, security, secrets, resources, images, budgets, schedule)
-WITH_PROGRAMS = (arguments, worker, paths, registry)
+WITH_PROGRAMS = (arguments, worker, trainer, retries, paths, registry)
 
 
 def everything(m, schemas, programs):

@@ -84,6 +84,7 @@ MISTAKES = (
      "RUBRIC_TRANSACTIONAL_ID\n              value: rubric", r'transactional-id "rubric" does not follow'),
     ("transactional id overridden by an argument", WORKER, "\"/etc/rubric/worker.conf\"]",
      "\"/etc/rubric/worker.conf\", \"--transactional-id=one\"]", r'transactional-id "one" does not follow'),
+    ("alias of the trainer's own", TRAINER, "- name: RUBRIC_ALIAS\n", "- name: RUBRIC_WORK\n", r"RUBRIC_ALIAS differs"),
     ("worker and trainer apart", TRAINER, "valueFrom:\n                    configMapKeyRef:\n                      "
      "name: rubric-registry\n                      key: name", "value: titles", r"RUBRIC_NAME differs"),
     # paths
@@ -123,7 +124,8 @@ MISTAKES = (
     ("history without limits", TRAINER, "failedJobsHistoryLimit: 3", "", r"no history limits"),
     ("no back-off limit", TRAINER, "backoffLimit: 2", "", r"backoffLimit is not set"),
     ("restart in place", TRAINER, "restartPolicy: Never", "restartPolicy: OnFailure", r"restartPolicy is not Never"),
-    ("retry of a wrong configuration", TRAINER, "[64, 65, 78]", "[64, 65]", r"\(78\) is tried again"),
+    ("retry of a wrong configuration", TRAINER, "64, 65, 78]", "64, 65]", r"the trainer means .*78"),
+    ("retry of a run that promoted nothing", TRAINER, "[3, ", "[", r"the trainer means \[3"),
     ("failure policy for another container", TRAINER, "containerName: trainer", "containerName: main", r"a container that is not there"),
     ("schedule with too few fields", TRAINER, "\"17 2 * * *\"", "\"17 2 * *\"", r"five fields"),
     # the overlay
