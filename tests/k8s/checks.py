@@ -5,6 +5,7 @@ import re
 
 SUFFIX = {"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 LEAVING_MS = 10000  # beyond the drain: leaving the group, closing connections
+TRY_AGAIN = {4}  # retrain: the lock of a run that was killed is still there, or production changed meanwhile
 VOLUMES = {"configMap", "secret", "emptyDir", "persistentVolumeClaim", "projected", "downwardAPI"}
 
 
@@ -212,7 +213,7 @@ def retries(m, programs):
             continue
         final = {n for r in w.job.get("podFailurePolicy", {}).get("rules", []) if r["action"] == "FailJob"
                  for n in r.get("onExitCodes", {}).get("values", [])}
-        wanted = programs.statuses(w.container["args"][0]) | {64, 65, 78}
+        wanted = (programs.statuses(w.container["args"][0]) | {64, 65, 78}) - TRY_AGAIN
         if wanted != final:
             yield f"{w.title}: podFailurePolicy ends the job on {sorted(final)}, the trainer means {sorted(wanted)}"
 
@@ -302,7 +303,8 @@ def paths(m, programs):
                     yield f"{w.title}: {what} {path}: the ConfigMap has no key {key}"
         writes = [("TMPDIR", env.get("TMPDIR", "/tmp"))]
         if w.program == "rubric-worker":
-            writes.append(("cache", env.get("RUBRIC_CACHE", "")))
+            options, _ = programs.effective(w, env, m)
+            writes.append(("cache", (options or {}).get("cache", env.get("RUBRIC_CACHE", ""))))
         for what, path in writes:
             volume, mount = w.mount_of(path)
             if not mount or mount.get("readOnly") or "emptyDir" not in (volume or {}):

@@ -5,7 +5,7 @@ import re
 import subprocess
 import tempfile
 
-# Said by the manifests before the programs know them; once a program does, its own word counts.
+# Said by the manifests before the programs know them. Once the worker has a cache, and the trainer the verb, their own word counts.
 COMING_OPTIONS = {"cache", "registry-password"}
 COMING_VERBS = {"retrain": {"config", "registry", "name", "alias", "arch", "data", "work"}}
 COMING_STATUSES = {3, 4, 5}
@@ -26,10 +26,11 @@ class Programs:
 
     def options(self, program, verb):
         """Names of a verb's options; None when there is no such verb."""
+        coming = set() if "cache" in self.worker_options else COMING_OPTIONS
         if program == "rubric-worker":
-            return self.worker_options | COMING_OPTIONS if verb == "run" else None
+            return self.worker_options | coming if verb == "run" else None
         known = self.trainer_verbs.get(verb, COMING_VERBS.get(verb))
-        return known and known | COMING_OPTIONS
+        return known and known | coming
 
     def statuses(self, verb):
         """Exit statuses of a trainer's verb that its help explains, errors (64 and up) and success left out."""
