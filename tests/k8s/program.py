@@ -29,8 +29,9 @@ class Programs:
         coming = set() if "cache" in self.worker_options else COMING_OPTIONS
         if program == "rubric-worker":
             return self.worker_options | coming if verb == "run" else None
-        known = self.trainer_verbs.get(verb, COMING_VERBS.get(verb))
-        return known and known | coming
+        if verb in self.trainer_verbs:
+            return self.trainer_verbs[verb] | coming
+        return COMING_VERBS[verb] | COMING_OPTIONS if verb in COMING_VERBS else None
 
     def statuses(self, verb):
         """Exit statuses of a trainer's verb that its help explains, errors (64 and up) and success left out."""
