@@ -259,7 +259,8 @@ static bool env_matches(const char *env, size_t n, const char *name)
 int options_read_env(struct options *o, char *const *environment, int *unknown,
                      const char **example, struct err *err)
 {
-    static const char *const reserved[] = {"RUBRIC_ISA", "RUBRIC_CONFIG"}; /* read elsewhere */
+    static const char *const reserved[] = {"RUBRIC_ISA", "RUBRIC_CONFIG", "RUBRIC_REDIS_PASSWORD",
+                                           "RUBRIC_REDIS_PASSWORD_FILE"}; /* read elsewhere */
     if (unknown)
         *unknown = 0;
     if (example)

@@ -1,8 +1,10 @@
 #include "trainer/verb.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "models/registry.h"
 
 void verb_help(const struct verb *v, FILE *out)
@@ -21,27 +23,11 @@ int verb_need(const struct options *o, const char *name, const char **value, str
     return *value && **value ? 0 : err_set(err, ERR_USAGE, "--%s is missing", name);
 }
 
-static const char *or_environment(const struct options *o, const char *name, const char *variable)
-{
-    const char *s = options_str(o, name);
-    return s && *s ? s : getenv(variable);
-}
-
-const char *verb_registry_url(const struct options *o)
-{
-    return or_environment(o, "registry", "RUBRIC_REGISTRY");
-}
-
 int verb_registry(const struct options *o, struct registry **r, const char **name, struct err *err)
 {
-    const char *url = verb_registry_url(o);
-    const char *cache = or_environment(o, "cache", "RUBRIC_CACHE"), *by = options_str(o, "by");
-    *name = or_environment(o, "name", "RUBRIC_NAME");
-    if (!url || !*url || !*name || !**name)
-        return err_set(err, ERR_USAGE, "--%s is missing, and %s is not set",
-                       !url || !*url ? "registry" : "name",
-                       !url || !*url ? "RUBRIC_REGISTRY" : "RUBRIC_NAME");
-    if (registry_open(url, r, err) != 0)
+    const char *url, *cache = options_str(o, "cache"), *by = options_str(o, "by");
+    if (verb_need(o, "registry", &url, err) != 0 || verb_need(o, "name", name, err) != 0 ||
+        registry_open(url, r, err) != 0)
         return -1;
     if (by)
         registry_set_by(*r, by);
@@ -55,14 +41,30 @@ int verb_no_words(const char *const *words, int n, struct err *err)
     return n == 0 ? 0 : err_set(err, ERR_USAGE, "unexpected word \"%s\"", words[0]);
 }
 
-static int read_options(struct options *o, int argc, char **argv, const char **words, int *n,
-                        struct err *err)
+/* RUBRIC_REGISTRY and its like, for the options that the verb lets the environment set. */
+static int read_environment(const struct verb *v, struct options *o, struct err *err)
+{
+    for (const char *const *name = v->environment; name && *name; name++) {
+        char *variable = file_path("RUBRIC_%s", *name);
+        for (char *c = variable; *c; c++)
+            *c = *c == '-' ? '_' : (char)toupper((unsigned char)*c);
+        const char *value = getenv(variable);
+        int rc = value && *value ? options_set(o, *name, value, variable, err) : 0;
+        free(variable);
+        if (rc != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int read_options(const struct verb *v, struct options *o, int argc, char **argv,
+                        const char **words, int *n, struct err *err)
 {
     /* Read once to learn --config, and once more at the end so that the command line wins. */
     if (options_read_args(o, argc, argv, words, n, err) != 0)
         return -1;
     const char *path = options_str(o, "config");
-    if (path && options_read_file(o, path, err) != 0)
+    if ((path && options_read_file(o, path, err) != 0) || read_environment(v, o, err) != 0)
         return -1;
     return options_read_args(o, argc, argv, words, n, err);
 }
@@ -78,7 +80,7 @@ int verb_main(const struct verb *v, int argc, char **argv)
     struct err err = {0};
     struct options *o = options_open(v->opts, v->n_opts, NULL);
     const char **words = xcalloc((size_t)argc + 1, sizeof *words);
-    int n = 0, rc = read_options(o, argc, argv, words, &n, &err);
+    int n = 0, rc = read_options(v, o, argc, argv, words, &n, &err);
     if (rc == 0 && options_bool(o, "print-config"))
         options_print(o, stdout);
     else if (rc == 0)

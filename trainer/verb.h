@@ -16,6 +16,7 @@ struct verb {
                           usage line; "" for none */
     const struct opt *opts;
     size_t n_opts;
+    const char *const *environment; /* options that RUBRIC_NAME may set as well, NULL at the end */
     /* words[0..n) as given. Returns 0, -1 with *err, or a positive exit status of its own after
      * saying why. */
     int (*run)(const struct options *o, const char *const *words, int n, struct err *err);
@@ -45,17 +46,16 @@ struct verb {
 
 extern const struct verb verb_fit, verb_evaluate, verb_data, verb_push, verb_models, verb_retrain;
 
-/* Reads options (default < --config file < command line), answers --help and --print-config, runs
+/* Reads options (default < --config file < environment < command line), answers --help and --print-config, runs
  * the verb, prints "rubric-trainer VERB: message" on stderr when it fails. argv begins after the
- * verb's name. Returns the exit status. The environment is not read: RUBRIC_MODEL and its like
- * speak to the worker beside which a trainer may run. */
+ * verb's name. Returns the exit status. Of the environment only what the verb names is read:
+ * RUBRIC_MODEL and its like speak to the worker beside which a trainer may run. */
 int verb_main(const struct verb *v, int argc, char **argv);
 void verb_help(const struct verb *v, FILE *out);
 
 /* An option that must be given. */
 int verb_need(const struct options *o, const char *name, const char **value, struct err *err);
-const char *verb_registry_url(const struct options *o); /* NULL: none is given */
-/* Opens the registry of VERB_REGISTRY_OPTIONS; *name is borrowed from o or the environment. */
+/* Opens the registry of VERB_REGISTRY_OPTIONS; *name is borrowed from o. */
 struct registry;
 int verb_registry(const struct options *o, struct registry **r, const char **name, struct err *err);
 /* Fails when words were given to a verb that takes none. */

@@ -288,6 +288,8 @@ static int run(const struct options *o, const char *const *words, int n, struct 
     return rc;
 }
 
+static const char *const environment[] = {"registry", "name", "cache", NULL};
+
 const struct verb verb_models = {
     .name = "models",
     .help =
@@ -295,4 +297,5 @@ const struct verb verb_models = {
     .words = "ls|show|promote|rollback|verify|rm|gc|history [VERSION]",
     .opts = opts,
     .n_opts = sizeof opts / sizeof *opts,
+    .environment = environment,
     .run = run};

@@ -45,9 +45,12 @@ static int run(const struct options *o, const char *const *words, int n, struct 
     return rc;
 }
 
+static const char *const environment[] = {"registry", "name", "cache", NULL};
+
 const struct verb verb_push = {.name = "push",
                                .help = "put a model into a registry as a new version",
                                .words = "",
                                .opts = opts,
                                .n_opts = sizeof opts / sizeof *opts,
+                               .environment = environment,
                                .run = run};

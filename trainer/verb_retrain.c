@@ -271,13 +271,15 @@ static int run(const struct options *o, const char *const *words, int n, struct 
     if (verb_no_words(words, n, err) != 0 || verb_need(o, "arch", &arch, err) != 0 ||
         verb_need(o, "data", &data, err) != 0 || verb_registry(o, &j.registry, &j.name, err) != 0)
         return -1;
-    int rc = with_work(&j, verb_registry_url(o), data, err);
+    int rc = with_work(&j, options_str(o, "registry"), data, err);
     registry_close(j.registry);
     if (rc != 0)
         return rc;
     print_result(&j, json);
     return retrain_status(j.result.outcome);
 }
+
+static const char *const environment[] = {"registry", "name", "alias", "cache", NULL};
 
 static const char details[] =
     "exit status:\n"
@@ -292,6 +294,7 @@ const struct verb verb_retrain = {
     .name = "retrain",
     .help = "one run of a scheduled job: make a model, promote it when it is not worse",
     .details = details,
+    .environment = environment,
     .words = "",
     .opts = opts,
     .n_opts = sizeof opts / sizeof *opts,

@@ -5,6 +5,7 @@ import re
 
 SUFFIX = {"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 LEAVING_MS = 10000  # beyond the drain: leaving the group, closing connections
+TRY_AGAIN = {4}  # retrain: the lock of a run that was killed is still there, or production changed meanwhile
 VOLUMES = {"configMap", "secret", "emptyDir", "persistentVolumeClaim", "projected", "downwardAPI"}
 
 
@@ -178,9 +179,7 @@ def schedule(m):
                 ("backoffLimit" in job, "backoffLimit is not set"),
                 (w.pod.get("restartPolicy") == "Never", "restartPolicy is not Never, which podFailurePolicy needs"),
                 (all(r.get("onExitCodes", {}).get("containerName", w.container["name"]) == w.container["name"]
-                     for r in rules), "podFailurePolicy names a container that is not there"),
-                (any(78 in r.get("onExitCodes", {}).get("values", []) for r in rules),
-                 "a wrong configuration (78) is tried again")):
+                     for r in rules), "podFailurePolicy names a container that is not there")):
             if not holds:
                 yield f"{w.title}: {what}"
 
@@ -205,6 +204,31 @@ def arguments(m, programs):
                 continue
             if w.program != "rubric-worker" or not option.startswith("kafka-"):
                 yield f"{w.title}: {item['name']} is no option of {w.program} {args[0]}"
+
+
+def retries(m, programs):
+    """A run that said its last word is not started again, nor one that can only fail the same way."""
+    for w in m.workloads:
+        if w.program != "rubric-trainer":
+            continue
+        final = {n for r in w.job.get("podFailurePolicy", {}).get("rules", []) if r["action"] == "FailJob"
+                 for n in r.get("onExitCodes", {}).get("values", [])}
+        wanted = (programs.statuses(w.container["args"][0]) | {64, 65, 78}) - TRY_AGAIN
+        if wanted != final:
+            yield f"{w.title}: podFailurePolicy ends the job on {sorted(final)}, the trainer means {sorted(wanted)}"
+
+
+def trainer(m, programs):
+    """The trainer's options as it says that it would use them."""
+    for w in m.workloads:
+        if w.program != "rubric-trainer":
+            continue
+        options, why = programs.effective(w, m.environment(w)[0], m)
+        if why:
+            yield f"{w.title}: {why}"
+        for name in ("registry", "name", "data", "arch") if options else ():
+            if name not in options:
+                yield f"{w.title}: {name} is not set"
 
 
 def worker(m, programs):
@@ -279,7 +303,8 @@ def paths(m, programs):
                     yield f"{w.title}: {what} {path}: the ConfigMap has no key {key}"
         writes = [("TMPDIR", env.get("TMPDIR", "/tmp"))]
         if w.program == "rubric-worker":
-            writes.append(("cache", env.get("RUBRIC_CACHE", "")))
+            options, _ = programs.effective(w, env, m)
+            writes.append(("cache", (options or {}).get("cache", env.get("RUBRIC_CACHE", ""))))
         for what, path in writes:
             volume, mount = w.mount_of(path)
             if not mount or mount.get("readOnly") or "emptyDir" not in (volume or {}):
@@ -291,7 +316,7 @@ def registry(m, programs):
     seen = {}
     for w in m.workloads:
         env, _ = m.environment(w)
-        for name in ("RUBRIC_REGISTRY", "RUBRIC_NAME"):
+        for name in ("RUBRIC_REGISTRY", "RUBRIC_NAME", "RUBRIC_ALIAS"):
             seen.setdefault(name, set()).add(env.get(name))
     for name, values in seen.items():
         if len(values) != 1 or None in values:
@@ -299,7 +324,7 @@ def registry(m, programs):
 
 
 ALONE = (names, selectors, references, security, secrets, resources, images, budgets, schedule)
-WITH_PROGRAMS = (arguments, worker, paths, registry)
+WITH_PROGRAMS = (arguments, worker, trainer, retries, paths, registry)
 
 
 def everything(m, schemas, programs):

@@ -1,5 +1,6 @@
 """The Containerfile against the programs that the build made and the pods that run its image."""
 
+import functools
 import os
 import re
 import subprocess
@@ -36,6 +37,7 @@ def packages(steps):
     return found
 
 
+@functools.lru_cache(maxsize=None)
 def needed(binaries):
     """Debian packages of the libraries that the programs name."""
     wanted = set()
@@ -81,7 +83,7 @@ def check(text, binaries, workloads):
     if any(p.endswith("-dev") for p in have):
         yield "development packages in the image"
     if system() == base.rpartition("/")[2].replace("-slim", ""):
-        for package in sorted(needed(binaries) - have):
+        for package in sorted(needed(tuple(binaries)) - have):
             yield f"{package} is not installed in the image"
     users = [rest for word, rest in steps if word == "USER"]
     if not users or not re.fullmatch(r"[1-9]\d*(:[1-9]\d*)?", users[-1]):

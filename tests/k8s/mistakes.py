@@ -16,6 +16,9 @@ MISTAKES = (
     ("key given twice", WORKER, "replicas: 2", "replicas: 2\n  replicas: 3", r"already (defined|set)"),
     ("kind that does not exist", BUDGET, "policy/v1", "policy/v1beta1", r"has no PodDisruptionBudget in policy/v1beta1"),
     ("file that does not exist", BASE, "service.yaml", "services.yaml", r"services.yaml"),
+    ("unknown field of a kustomization", BASE, "resources:", "resource:", r"unknown field .resource."),
+    ("image that no manifest names", BASE, "- name: rubric\n    newTag", "- name: rubrik\n    newTag", r"whatever was built last"),
+    ("merge into nothing", DEV, "- name: rubric-registry", "- name: rubric-registries", r"rubric-registries"),
     ("broken YAML", SERVICE, "clusterIP: None", "clusterIP: [None", r"yaml|YAML"),
     # ports and probes
     ("probe of another port", WORKER, "path: /readyz\n              port: http",
@@ -84,6 +87,7 @@ MISTAKES = (
      "RUBRIC_TRANSACTIONAL_ID\n              value: rubric", r'transactional-id "rubric" does not follow'),
     ("transactional id overridden by an argument", WORKER, "\"/etc/rubric/worker.conf\"]",
      "\"/etc/rubric/worker.conf\", \"--transactional-id=one\"]", r'transactional-id "one" does not follow'),
+    ("alias of the trainer's own", TRAINER, "- name: RUBRIC_ALIAS\n", "- name: RUBRIC_WORK\n", r"RUBRIC_ALIAS differs"),
     ("worker and trainer apart", TRAINER, "valueFrom:\n                    configMapKeyRef:\n                      "
      "name: rubric-registry\n                      key: name", "value: titles", r"RUBRIC_NAME differs"),
     # paths
@@ -108,7 +112,7 @@ MISTAKES = (
     ("password in the file", CONF, "log-format", "kafka.sasl.password = a\nlog-format", r"worker.conf holds a password"),
     ("password in a URL", BASE, "redis://redis", "redis://:geheim@redis", r"registry holds a password"),
     ("password in the manifest", TRAINER, "valueFrom:\n                    secretKeyRef:\n                      name: rubric\n"
-     "                      key: redis-password", "value: geheim", r"RUBRIC_REGISTRY_PASSWORD is not from a Secret"),
+     "                      key: redis-password", "value: geheim", r"RUBRIC_REDIS_PASSWORD is not from a Secret"),
     # resources and image
     ("no memory limit", WORKER, "              memory: 1Gi\n              ephemeral-storage: 3Gi", "              ephemeral-storage: 3Gi",
      r"no limit of memory"),
@@ -121,9 +125,11 @@ MISTAKES = (
     ("no starting deadline", TRAINER, "startingDeadlineSeconds: 3600", "", r"startingDeadlineSeconds"),
     ("no deadline", TRAINER, "activeDeadlineSeconds: 14400", "", r"activeDeadlineSeconds"),
     ("history without limits", TRAINER, "failedJobsHistoryLimit: 3", "", r"no history limits"),
-    ("no back-off limit", TRAINER, "backoffLimit: 2", "", r"backoffLimit is not set"),
+    ("no back-off limit", TRAINER, "backoffLimit: 4", "", r"backoffLimit is not set"),
     ("restart in place", TRAINER, "restartPolicy: Never", "restartPolicy: OnFailure", r"restartPolicy is not Never"),
-    ("retry of a wrong configuration", TRAINER, "[64, 65, 78]", "[64, 65]", r"\(78\) is tried again"),
+    ("retry of a wrong configuration", TRAINER, "64, 65, 78]", "64, 65]", r"the trainer means .*78"),
+    ("no second try after a killed run", TRAINER, "[3, 5", "[3, 4, 5", r"ends the job on \[3, 4, 5"),
+    ("retry of a run that promoted nothing", TRAINER, "[3, ", "[", r"the trainer means \[3"),
     ("failure policy for another container", TRAINER, "containerName: trainer", "containerName: main", r"a container that is not there"),
     ("schedule with too few fields", TRAINER, "\"17 2 * * *\"", "\"17 2 * *\"", r"five fields"),
     # the overlay
