@@ -9,7 +9,7 @@ E2E = --worker $(BUILD)/bin/rubric-worker --trainer $(BUILD)/bin/rubric-trainer 
 PACKAGES_BUILD = gcc libc6-dev cmake ninja-build pkg-config librdkafka-dev libprotobuf-c-dev protobuf-c-compiler \
   protobuf-compiler libopenblas-serial-dev libdnnl-dev libcmocka-dev liblinear-dev libjansson-dev libutf8proc-dev \
   libmicrohttpd-dev libssl-dev
-PACKAGES_TEST = python3 python3-confluent-kafka python3-protobuf kcat prometheus default-jre-headless maven
+PACKAGES_TEST = python3 python3-confluent-kafka python3-requests python3-protobuf kcat prometheus default-jre-headless maven
 PACKAGES_LINT = python3 clang clang-format
 PACKAGES_FUZZ = clang llvm
 PACKAGES_PARITY = python3-venv
