@@ -1,6 +1,7 @@
 #include "proto/codec.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "proto/codec_forms.h"
 
@@ -10,7 +11,7 @@ struct codec *codec_open(enum wire in, size_t max_headlines, size_t max_memory)
     c->in = in;
     c->max_headlines = max_headlines;
     c->max_memory = max_memory;
-    if (in == WIRE_PROTOBUF)
+    if (in == WIRE_PROTOBUF || in == WIRE_CONFLUENT)
         c->block = xmalloc(max_memory);
     return c;
 }
@@ -21,8 +22,17 @@ void codec_close(struct codec *c)
         return;
     codec_forget_json(c);
     free(c->block);
+    free(c->allowed);
     free(c->items);
     free(c);
+}
+
+void codec_allow(struct codec *c, const uint32_t *ids, size_t n)
+{
+    c->allowed = xrealloc(c->allowed, n * sizeof *ids);
+    if (n)
+        memcpy(c->allowed, ids, n * sizeof *ids);
+    c->n_allowed = n;
 }
 
 int codec_add(struct codec *c, const struct headline *h, struct err *err)
@@ -51,18 +61,21 @@ static int decode_text(struct codec *c, const char *value, size_t len, struct er
 int codec_decode(struct codec *c, const void *value, size_t len, const struct headline **items,
                  size_t *n, struct err *err)
 {
-    static const char *const names[] = {"protobuf", "JSON", "text"};
+    static const char *const names[] = {"protobuf", "JSON", "text", "confluent"};
     int rc = -1;
     c->n = 0;
     switch (c->in) {
     case WIRE_PROTOBUF:
-        rc = codec_decode_protobuf(c, value, len, err);
+        rc = codec_decode_protobuf(c, MESSAGE_RECORD, value, len, 0, err);
         break;
     case WIRE_JSON:
         rc = codec_decode_json(c, value, len, err);
         break;
     case WIRE_TEXT:
         rc = decode_text(c, value, len, err);
+        break;
+    case WIRE_CONFLUENT:
+        rc = codec_decode_confluent(c, value, len, err);
         break;
     }
     if (rc != 0)
@@ -76,6 +89,8 @@ void codec_encode(enum wire out_form, const struct category *cat, struct buf *ou
 {
     if (out_form == WIRE_JSON)
         codec_encode_json(cat, out);
+    else if (out_form == WIRE_CONFLUENT)
+        codec_encode_confluent(cat, out);
     else
         codec_encode_protobuf(cat, out);
 }

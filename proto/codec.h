@@ -1,4 +1,4 @@
-/* Records to headlines, categories to records, in the three wire forms. Bytes from outside are
+/* Records to headlines, categories to records, in the four wire forms. Bytes from outside are
  * hostile: no length is trusted, memory per record is bounded by the decoder's limit, and nothing
  * here keeps state between records.
  *
@@ -11,6 +11,16 @@
  * as its digits; keys twice, or those of one headline beside "headlines", are refused.
  *
  * text: the whole value is one title; one trailing LF or CRLF is dropped.
+ *
+ * confluent: a Confluent Schema Registry frame around protobuf (the "wire format" of
+ * https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/): a byte
+ * 0; the schema's id, 4 bytes, big-endian; the message index: how many numbers, then the numbers,
+ * as zigzag varints of at most 32 bits, one byte 0 standing for the list [0]; the message. No
+ * registry is asked: the id must be one of those allowed, and the index names a message of
+ * headline.proto by its place in that file ([0] Headline, [1] HeadlineBatch, [2] HeadlineRecord).
+ * Unlike in plain protobuf it is known which of them was sent: a Headline without any field is one
+ * headline with an empty title, a list in a Headline and the fields of one headline in a
+ * HeadlineBatch are refused, because a reader that skipped them would lose headlines.
  *
  * A record without any headline (protobuf or JSON of no bytes, an empty list) is an empty batch;
  * text of no bytes is one headline with an empty title.
@@ -25,7 +35,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-enum wire { WIRE_PROTOBUF, WIRE_JSON, WIRE_TEXT };
+enum wire { WIRE_PROTOBUF, WIRE_JSON, WIRE_TEXT, WIRE_CONFLUENT };
 
 struct headline {
     /* Borrowed from the codec until its next decode; never NULL, len 0 when absent. */
@@ -45,6 +55,10 @@ struct headline {
 struct codec;
 struct codec *codec_open(enum wire in, size_t max_headlines, size_t max_memory);
 void codec_close(struct codec *c); /* NULL allowed */
+
+/* The schema ids that confluent frames may have, instead of those before; ids is copied. Until then
+ * there is none, and every frame is refused. The other forms do not look at it. */
+void codec_allow(struct codec *c, const uint32_t *ids, size_t n);
 
 /* Decodes value[0..len) into *items (borrowed, n of them). 0 with n == 0 is an empty batch. -1: the
  * record cannot be decoded; err says why and, where that can be known, at which byte or headline,
@@ -69,11 +83,13 @@ struct category {
     size_t n_top;
     const char *model_name, *model_version;
     int64_t published_unix_ms, classified_unix_ms;
-    const char *title; /* NULL: left out */
+    uint32_t schema_id; /* confluent only: that of category.proto */
+    const char *title;  /* NULL: left out */
     size_t title_len;
 };
 
-/* Appends one encoded category to out: protobuf, or one JSON object without a newline. The JSON
+/* Appends one encoded category to out: protobuf, alone or in a confluent frame that names Category
+ * of category.proto, or one JSON object without a newline. The JSON
  * keys are those of category.proto, probabilities with 6 significant digits; "top" is left out when
  * it is empty, "published_unix_ms" when it is 0, "title" when it is NULL. id and title must be
  * valid UTF-8: the caller has checked the title, and codec_decode refuses another id. */

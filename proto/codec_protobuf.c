@@ -107,12 +107,13 @@ static bool find_fault(const ProtobufCMessageDescriptor *desc, const unsigned ch
     return false;
 }
 
-static int refuse(const struct codec *c, const unsigned char *value, size_t len, struct err *err)
+static int refuse(const struct codec *c, const unsigned char *p, size_t len, size_t base,
+                  struct err *err)
 {
     if (c->exhausted)
         return err_set(err, ERR_FORMAT, "decoding it takes more than %zu bytes of memory",
                        c->max_memory);
-    if (find_fault(&rubric__v1__headline_record__descriptor, value, len, 0, err))
+    if (find_fault(&rubric__v1__headline_record__descriptor, p, len, base, err))
         return -1;
     return err_set(err, ERR_FORMAT, "not a HeadlineRecord");
 }
@@ -130,7 +131,8 @@ static int add(struct codec *c, const ProtobufCBinaryData *id, const ProtobufCBi
     return codec_add(c, &h, err);
 }
 
-int codec_decode_protobuf(struct codec *c, const unsigned char *value, size_t len, struct err *err)
+int codec_decode_protobuf(struct codec *c, enum message message, const unsigned char *value,
+                          size_t len, size_t begin, struct err *err)
 {
     ProtobufCAllocator allocator = {.alloc = take, .free = give, .allocator_data = c};
     c->used = 0;
@@ -138,15 +140,19 @@ int codec_decode_protobuf(struct codec *c, const unsigned char *value, size_t le
     if (len > INT_MAX) /* the parser counts in unsigned int */
         return err_set(err, ERR_FORMAT, "record of %zu bytes", len);
     const Rubric__V1__HeadlineRecord *r =
-        rubric__v1__headline_record__unpack(&allocator, len, value);
+        rubric__v1__headline_record__unpack(&allocator, len - begin, value + begin);
     if (!r)
-        return refuse(c, value, len, err);
+        return refuse(c, value + begin, len - begin, begin, err);
     bool single = r->has_id || r->has_title || r->has_published_unix_ms || r->has_source ||
                   r->has_url || r->has_language;
     if (single && r->n_headlines)
         return err_set(err, ERR_FORMAT, "ambiguous: fields of one headline beside a list of %zu",
                        r->n_headlines);
-    if (single)
+    if (message == MESSAGE_HEADLINE && r->n_headlines)
+        return err_set(err, ERR_FORMAT, "a Headline with a list of %zu headlines", r->n_headlines);
+    if (message == MESSAGE_BATCH && single)
+        return err_set(err, ERR_FORMAT, "a HeadlineBatch with the fields of one headline");
+    if (single || message == MESSAGE_HEADLINE)
         return add(c, &r->id, &r->title, r->published_unix_ms, err);
     for (size_t i = 0; i < r->n_headlines; i++) {
         const Rubric__V1__Headline *h = r->headlines[i];

@@ -83,6 +83,7 @@ static void encode(struct classifier *c, struct work *w, struct item *it, const 
         .model_version = info->version,
         .published_unix_ms = it->published_unix_ms,
         .classified_unix_ms = now_ms,
+        .schema_id = c->cfg->schema_id_out,
         .title = c->cfg->with_title ? w->text.data + it->title : NULL,
         .title_len = it->title_len,
     };

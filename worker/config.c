@@ -9,6 +9,8 @@
 #include "base/cpu.h"
 #include "worker/load.h"
 
+#define MAX_SCHEMA_ID 2147483647 /* registries count in a signed int */
+
 const struct opt config_options[] = {
     {"config", OPT_STR, NULL, 0, 0, NULL, "file of options, one key = value a line", false},
     {"print-config", OPT_BOOL, "false", 0, 0, NULL,
@@ -40,8 +42,15 @@ const struct opt config_options[] = {
     {"stop-at-end", OPT_BOOL, "false", 0, 0, NULL,
      "stop when every partition was read to its end; a summary goes to stdout", false},
     /* wire */
-    {"wire-in", OPT_CHOICE, "protobuf", 0, 0, "protobuf|json|text", "form of input records", false},
-    {"wire-out", OPT_CHOICE, "protobuf", 0, 0, "protobuf|json", "form of output records", false},
+    {"wire-in", OPT_CHOICE, "protobuf", 0, 0, "protobuf|json|text|confluent",
+     "form of input records; confluent: protobuf in a schema registry's frame", false},
+    {"schema-ids-in", OPT_STR, NULL, 0, 0, NULL,
+     "schema ids that input frames may have, comma-separated; required by wire-in = confluent",
+     false},
+    {"wire-out", OPT_CHOICE, "protobuf", 0, 0, "protobuf|json|confluent", "form of output records",
+     false},
+    {"schema-id-out", OPT_INT, NULL, 1, MAX_SCHEMA_ID, NULL,
+     "schema id of category.proto in the registry; required by wire-out = confluent", false},
     {"top", OPT_INT, "0", 0, 1000, NULL, "how many best categories an output record lists", false},
     {"with-title", OPT_BOOL, "false", 0, 0, NULL, "copy the title into the output record", false},
     {"max-title-bytes", OPT_INT, "4096", 1, 1000000, NULL, "longer titles are dead letters", false},
@@ -196,6 +205,69 @@ static int check_no_loop(const struct config *cfg, struct err *err)
     return 0;
 }
 
+static enum wire wire_of(const char *name)
+{
+    static const char *const names[] = {[WIRE_PROTOBUF] = "protobuf",
+                                        [WIRE_JSON] = "json",
+                                        [WIRE_TEXT] = "text",
+                                        [WIRE_CONFLUENT] = "confluent"};
+    size_t form = 0;
+    while (strcmp(names[form], name) != 0) /* the table of options allows no other */
+        form++;
+    return (enum wire)form;
+}
+
+/* "1, 2,3" */
+static int read_schema_ids(const char *list, struct config *cfg, struct err *err)
+{
+    for (const char *p = list;; p++) {
+        p += strspn(p, " \t");
+        size_t digits = strspn(p, "0123456789");
+        unsigned long id = digits && digits <= 10 ? strtoul(p, NULL, 10) : 0;
+        const char *end = p + digits;
+        end += strspn(end, " \t");
+        if (id < 1 || id > MAX_SCHEMA_ID || (*end && *end != ','))
+            return err_set(err, ERR_CONFIG,
+                           "schema-ids-in = \"%s\": expected ids from 1 to %d, comma-separated",
+                           list, MAX_SCHEMA_ID);
+        if (cfg->n_schema_ids_in == CONFIG_MAX_SCHEMA_IDS)
+            return err_set(err, ERR_CONFIG, "schema-ids-in: more than %d ids",
+                           CONFIG_MAX_SCHEMA_IDS);
+        cfg->schema_ids_in[cfg->n_schema_ids_in++] = (uint32_t)id;
+        p = end;
+        if (!*p)
+            return 0;
+    }
+}
+
+/* The forms and what a schema registry's frames need. Ids without frames are refused as well: who
+ * sets them believes that they are checked. */
+static int check_wire(const struct options *o, struct config *cfg, struct err *err)
+{
+    const char *in = options_str(o, "wire-in"), *out = options_str(o, "wire-out"),
+               *ids = options_str(o, "schema-ids-in");
+    cfg->wire_in = wire_of(in);
+    cfg->wire_out = wire_of(out);
+    cfg->schema_id_out = (uint32_t)options_int(o, "schema-id-out");
+    if (cfg->wire_in == WIRE_CONFLUENT) {
+        if (need(ids, "schema-ids-in", "wire-in = confluent reads only frames with these ids",
+                 err) != 0 ||
+            read_schema_ids(ids, cfg, err) != 0)
+            return -1;
+    } else if (ids && *ids) {
+        return err_set(err, ERR_CONFIG,
+                       "schema-ids-in is set: only wire-in = confluent has schema ids, not %s", in);
+    }
+    if (cfg->wire_out == WIRE_CONFLUENT && !cfg->schema_id_out)
+        return err_set(err, ERR_CONFIG,
+                       "schema-id-out is not set: wire-out = confluent writes it into every frame");
+    if (cfg->wire_out != WIRE_CONFLUENT && cfg->schema_id_out)
+        return err_set(err, ERR_CONFIG,
+                       "schema-id-out is set: only wire-out = confluent has a schema id, not %s",
+                       out);
+    return 0;
+}
+
 int config_check(const struct options *o, struct config *cfg, struct err *err)
 {
     *cfg = (struct config){
@@ -229,11 +301,6 @@ int config_check(const struct options *o, struct config *cfg, struct err *err)
         .transaction_timeout_ms = (int)options_int(o, "transaction-timeout-ms"),
         .http = options_str(o, "http"),
     };
-    const char *in = options_str(o, "wire-in");
-    cfg->wire_in = strcmp(in, "json") == 0   ? WIRE_JSON
-                   : strcmp(in, "text") == 0 ? WIRE_TEXT
-                                             : WIRE_PROTOBUF;
-    cfg->wire_out = strcmp(options_str(o, "wire-out"), "json") == 0 ? WIRE_JSON : WIRE_PROTOBUF;
     if (cfg->threads == 0)
         cfg->threads = cpu_count();
     if (need(cfg->brokers, "brokers", "the worker needs at least one broker, host:port", err) !=
@@ -252,6 +319,8 @@ int config_check(const struct options *o, struct config *cfg, struct err *err)
         return -1;
     if (cfg->review_threshold > 0 &&
         need(cfg->review, "review", "review-threshold sends categories there", err) != 0)
+        return -1;
+    if (check_wire(o, cfg, err) != 0)
         return -1;
     if (check_topic("input", cfg->input, true, false, err) != 0 ||
         check_topic("output", cfg->output, false, true, err) != 0 ||

@@ -10,6 +10,8 @@
 #include "base/options.h"
 #include "proto/codec.h"
 
+enum { CONFIG_MAX_SCHEMA_IDS = 64 };
+
 extern const struct opt config_options[];
 extern const size_t config_n_options;
 
@@ -18,6 +20,8 @@ struct config {
     const char *brokers, *group, *input, *output, *review, *dead_letter;
     const char *model, *registry, *transactional_id;
     enum wire wire_in, wire_out;
+    uint32_t schema_ids_in[CONFIG_MAX_SCHEMA_IDS], schema_id_out; /* of confluent frames */
+    size_t n_schema_ids_in;
     bool exactly_once, stop_at_end, with_title;
     float review_threshold;
     int top_k, threads;

@@ -436,6 +436,7 @@ static int start(struct service *s, struct err *err)
     if (kafka_in_open(cfg, &events, &s->in, err) != 0)
         return -1;
     s->codec = codec_open(cfg->wire_in, cfg->max_headlines, 64u << 20);
+    codec_allow(s->codec, cfg->schema_ids_in, cfg->n_schema_ids_in);
     s->pipeline = pipeline_open(served_hold(s->served), cfg);
     if (!s->pipeline)
         return err_set(err, ERR_IO, "cannot start inference threads");

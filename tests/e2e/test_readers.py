@@ -15,7 +15,7 @@ from test_wire import TITLES, same
 PROTO = os.path.join(data.ROOT, "proto")
 
 
-def _generated(env, name):
+def generated(env, name):
     """The class file that protoc makes of proto/NAME.proto."""
     os.makedirs(env.folder, exist_ok=True)
     try:
@@ -32,7 +32,7 @@ def _generated(env, name):
 
 def test_python_with_generated_classes(env):
     """python3-confluent-kafka writes headlines and reads categories with protoc's classes."""
-    headline_pb2, category_pb2 = _generated(env, "headline"), _generated(env, "category")
+    headline_pb2, category_pb2 = generated(env, "headline"), generated(env, "category")
     topics = env.topics(3)
     one = [headline_pb2.Headline(id=str(i), title=t, published_unix_ms=i, source="s", url="u", language="zh")
            for i, t in enumerate(TITLES[:20])]

@@ -1,5 +1,6 @@
 """Models change under a running service: what the alias names is taken over between two transactions."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -11,7 +12,9 @@ import time
 from confluent_kafka import Consumer
 
 from process import Failure, wait_for
-from test_wire import same
+from redis import Redis
+import wire
+from test_wire import TITLES, same
 
 POLL = {"registry_poll_ms": 100, "name": "news"}
 
@@ -106,13 +109,25 @@ def one_version_between_markers(kafka, topic):
 
 
 def test_twenty_swaps_under_load(env):
+    """From a directory."""
+    return _twenty_swaps(env, registry(env), {})
+
+
+def test_twenty_swaps_under_load_from_redis(env):
+    server = Redis(os.path.join(env.folder, "redis"))
+    try:
+        return _twenty_swaps(env, Registry(env, server.url), {"cache": os.path.join(env.folder, "cache")})
+    finally:
+        server.stop()
+
+
+def _twenty_swaps(env, r, options):
     """Promoted back and forth while headlines flow: none lost, none doubled, one version a transaction, no pause, no
     growth."""
     topics = env.topics(6)
-    r = registry(env)
     versions = [r.push(env.model), r.push(variant(env, "other"))]
     r.promote(versions[0])
-    worker = env.worker(topics, model=None, registry=r.url, **POLL).wait_ready()
+    worker = env.worker(topics, model=None, registry=r.url, **POLL, **options).wait_ready()
     gaps = Gaps(env.kafka, topics.output)
     gaps.start()
     feeder = env.feed(topics, 1500)
@@ -213,3 +228,128 @@ def test_what_is_wrong_with_a_version_leaves_the_old_one(env):
                                                    if e.get("event") == "model-not-swapped"), 5)
     same("version in service", version_of(worker), first)
     worker.stop()
+
+
+def _no_model(path):
+    with open(os.path.join(path, "model.safetensors"), "r+b") as f:
+        f.write(b"\xff" * 8)
+
+
+def test_redis_what_is_wrong_leaves_the_old_one(env):
+    """Each told apart in log and metric: a chunk missing, a chunk altered, a manifest without its chunks, no model,
+    other labels, an alias to nowhere, Redis stopped, Redis empty; and a start from the cache."""
+    server = Redis(os.path.join(env.folder, "redis"))
+    try:
+        return _redis_faults(env, server)
+    finally:
+        server.stop()
+
+
+def _redis_faults(env, server):
+    topics = env.topics(2)
+    r = Registry(env, server.url)
+    options = dict(model=None, registry=r.url, cache=os.path.join(env.folder, "cache"), **POLL)
+    first = r.push(env.model)
+    r.promote(first)
+    worker = env.worker(topics, **options).wait_ready()
+
+    def by_hand(version):
+        """The alias is moved past the checks of promote."""
+        server.command("HSET", "rubric:{news}:aliases", "production", version)
+
+    def publish(name, edit=None):
+        """A version of its own weights, pushed and not yet fetched; a model that does not load cannot be pushed, so its
+        bytes are exchanged on the way in."""
+        return r.push(variant(env, name, edit))
+
+    def own_chunk(version):
+        """A chunk that only this version has: its config.json's."""
+        return "rubric:{news}:chunk:" + server.command("HGET", f"rubric:{{news}}:version:{version}", "chunks").split()[1]
+
+    def counted(outcome):
+        return worker.metric(rf'^rubric_model_swaps_total\{{outcome="{outcome}"\}}')
+
+    def stays(what, outcome, word):
+        wait_for(f"{what} to be counted as {outcome}", lambda: counted(outcome) > before[outcome], 15)
+        same(f"version in service after {what}", version_of(worker), first)
+        wait_for(f"a log line with {word}", lambda: any(e.get("event") == "model-not-swapped" and word in e["msg"]
+                                                        for e in worker.events()), 5)
+        by_hand(first)
+        wait_for("agreement", lambda: worker.metric("^rubric_model_current") == 1, 10)
+
+    outcomes = ("missing", "corrupt", "labels", "does-not-load", "unavailable")
+    for n, (what, spoil, outcome, word) in enumerate((
+            ("a chunk missing", lambda v: server.command("DEL", own_chunk(v)), "missing", "the chunk is not there"),
+            ("a chunk altered", lambda v: server.command("SETRANGE", own_chunk(v), "3", "?"), "corrupt", "have the sum"),
+            ("a chunk cut short", lambda v: server.command("SET", own_chunk(v), "x"), "corrupt", "bytes instead of"),
+            ("a manifest altered", lambda v: server.command("HSET", f"rubric:{{news}}:version:{v}", "manifest", "{}"),
+             "corrupt", "version:"),
+            ("an alias to nowhere", lambda v: "0123456789abcdef", "missing", "0123456789abcdef"))):
+        before = {o: counted(o) for o in outcomes}
+        version = publish(f"variant{n}")
+        moved = spoil(version)
+        by_hand(moved if what == "an alias to nowhere" else version)
+        stays(what, outcome, word)
+    before = {o: counted(o) for o in outcomes}
+    by_hand(publish("labels", _other_labels))
+    stays("other labels", "labels", "other labels")
+    # A model that does not load: the same push, with bytes that are no tensors and whose sums are right.
+    broken = variant(env, "broken", _no_model)
+    refused = subprocess.run([env.program(env.args.trainer), "push", "--model", broken, "--registry", r.url, "--name", "news"],
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if refused.returncode == 0 or "model.safetensors" not in refused.stdout:
+        raise Failure(f"push takes a model that does not load: {refused.stdout}")
+    before = {o: counted(o) for o in outcomes}
+    by_hand(_push_by_hand(server, broken))
+    stays("a model that does not load", "does-not-load", "model.safetensors")
+    # A manifest before its chunks: what a push that publishes first would look like.
+    before = {o: counted(o) for o in outcomes}
+    early = _push_by_hand(server, variant(env, "early"), chunks=False)
+    by_hand(early)
+    stays("a manifest before its chunks", "missing", "the chunk is not there")
+
+    before = {o: counted(o) for o in outcomes}
+    server.stop()
+    wait_for("Redis to be missed", lambda: counted("unavailable") > before["unavailable"], 15)
+    env.kafka.produce(topics.input, [dict(value=wire.headline(t)) for t in TITLES])
+    env.wait_drained(topics, alive=[worker])
+    same("version in service without Redis", version_of(worker), first)
+    worker.stop()
+    worker = env.worker(topics, **options).wait_ready()  # from the cache
+    same("version of a start without Redis", version_of(worker), first)
+    if not any(e.get("event") == "model-from-cache" for e in worker.events()):
+        raise Failure(f"the log does not say that the model is from the cache: {worker.text()[-800:]}")
+    before = {"missing": 0}
+    server.start()  # empty
+    wait_for("the empty Redis to be seen", lambda: counted("missing") > 0, 15)
+    same("version in service beside an empty Redis", version_of(worker), first)
+    same("version pushed again", r.push(env.model), first)
+    r.promote(first)
+    wait_for("agreement", lambda: worker.metric("^rubric_model_current") == 1, 10)
+    worker.stop()
+    same("records out", len(env.kafka.read(topics.output)), len(TITLES))
+
+
+def _push_by_hand(server, model, chunks=True):
+    """What a push writes (the layout is in models/registry.h), without its checks."""
+    files, lines, sums = [], "", ""
+    for n, name in enumerate(sorted(x for x in os.listdir(model) if not x.startswith("."))):
+        with open(os.path.join(model, name), "rb") as f:
+            data = f.read()
+        digest = hashlib.sha256(data).hexdigest()
+        files.append({"name": name, "bytes": len(data), "sha256": digest})
+        sums += f"{digest}  {name}\n"
+        if len(data) > 2 << 20:
+            raise Failure("the tests' model is larger than a chunk")
+        lines += f"{n} {digest} {len(data)}\n"
+        if chunks:
+            subprocess.run(["redis-cli", "-p", str(server.port), "-x", "SET", "rubric:{news}:chunk:" + digest],
+                           input=data, stdout=subprocess.DEVNULL, check=True)
+        else:
+            server.command("DEL", "rubric:{news}:chunk:" + digest) if name == "config.json" else None
+    version = hashlib.sha256(sums.encode()).hexdigest()[:16]
+    manifest = json.dumps({"format": 1, "name": "news", "version": version, "created": "2026-01-01T00:00:00Z",
+                           "files": files})
+    server.command("HSET", f"rubric:{{news}}:version:{version}", "manifest", manifest, "chunks", lines)
+    server.command("ZADD", "rubric:{news}:versions", "1", version)
+    return version

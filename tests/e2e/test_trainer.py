@@ -128,7 +128,8 @@ def test_retrain_of_two_jobs(env):
     same("jobs that promoted", statuses.count(0), 1)
     tokens = [one["token"] for one in said if one["token"]]
     same("tokens, all different", len(set(tokens)), len(tokens))
-    versions = _trainer(env, "models", "ls", "--registry", registry, "--name", "news").split()
+    versions = [v["version"] for v in json.loads(_trainer(env, "models", "ls", "--json", "--registry", registry,
+                                                          "--name", "news"))]
     same("versions", len(versions), 1)
     again = json.loads(_trainer(env, *args, status=3))
     same("again", (again["outcome"], again["champion"]["version"]), ("same-content", versions[0]))

@@ -5,7 +5,7 @@ from confluent_kafka import Producer
 from data import DEAD, OUT, WHOLE, Expect, mixed_records, tiny
 from process import Failure
 from verify import Ledger
-from wire import batch, category, field, fields, headline, murmur2, partition_of
+from wire import batch, category, confluent, field, fields, headline, murmur2, partition_of, unframed
 
 PARTITIONS = 3
 ROLES = {"categories": OUT, "letters": DEAD}
@@ -159,6 +159,10 @@ def test_wire_by_hand(env):
         raise Failure(str(one))
     if [n for n, _ in fields(batch([headline("a"), headline("b")]))] != [16, 16]:
         raise Failure("batch")
+    for index, written in ([0], "0200"), ([1], "0202"), ([1, 0], "040200"), ([-1, 64], "04018001"), (None, "00"):
+        frame = confluent(0x01020304, index, b"m")
+        if frame != bytes.fromhex("0001020304" + written) + b"m" or unframed(frame) != (0x01020304, index or [0], b"m"):
+            raise Failure(f"frame of index {index}: {frame.hex()}")
     got = category(field(1, "a") + field(2, "realty") + field(3, 1) + b"\x25\x00\x00\x00\x3f" + field(8, 5))
     if (got["label"], got["index"], got["probability"], got["published_unix_ms"]) != ("realty", 1, 0.5, 5):
         raise Failure(str(got))

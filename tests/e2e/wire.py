@@ -41,6 +41,45 @@ def batch(headlines):
     return b"".join(field(16, h) for h in headlines)
 
 
+def zigzag(n):
+    return varint(n << 1 ^ n >> 31)
+
+
+def confluent(schema_id, index, message, magic=0):
+    """A message in a schema registry's frame. index: the path of the message type in its .proto file ([0] is
+    written long: give None for the short form), or bytes as they are."""
+    if index is None:
+        index = b"\0"
+    elif not isinstance(index, bytes):
+        index = zigzag(len(index)) + b"".join(map(zigzag, index))
+    return struct.pack(">BI", magic, schema_id) + index + message
+
+
+def unframed(data):
+    """(schema id, index, message) of a frame; raises ValueError when it is none."""
+    if len(data) < 6 or data[0] != 0:
+        raise ValueError(f"no frame: {data[:6].hex()}")
+    [schema_id] = struct.unpack(">I", data[1:5])
+    at, numbers, wanted = 5, [], None
+    while wanted is None or len(numbers) < wanted:
+        value = shift = 0
+        while True:
+            if at == len(data):
+                raise ValueError("index cut off")
+            byte = data[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        value = value >> 1 ^ -(value & 1)
+        if wanted is None:
+            wanted = value
+        else:
+            numbers.append(value)
+    return schema_id, numbers or [0], data[at:]
+
+
 def fields(data):
     """[(number, value)] of a protobuf message; raises ValueError when it is none."""
     at, out = 0, []

@@ -79,8 +79,8 @@ static void test_encode_full(void **state)
                                  .best = {"label", 1, 0.5f},
                                  .model_name = "m",
                                  .model_version = "v"};
-    static const enum wire forms[] = {WIRE_PROTOBUF, WIRE_JSON};
-    for (int i = 0; i < 2; i++) {
+    static const enum wire forms[] = {WIRE_PROTOBUF, WIRE_JSON, WIRE_CONFLUENT};
+    for (int i = 0; i < 3; i++) {
         struct buf whole, part;
         buf_init(&whole, 1000);
         codec_encode(forms[i], &cat, &whole);

@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -37,6 +38,9 @@ static void accepts(void **state)
         "review = r\nreview-threshold = 0.6\n",
         "kafka.session.timeout.ms = 6000\nkafka.linger.ms = 20\nkafka.auto.offset.reset = latest\n",
         "delivery = at-least-once\ntransactional-id = pod-1\n",
+        "wire-in = confluent\nschema-ids-in = 7\n",
+        "wire-in = confluent\nschema-ids-in = 1, 2 ,2147483647\n",
+        "wire-out = confluent\nschema-id-out = 2147483647\n",
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         assert_string_equal(verdict(good[i]), "");
@@ -49,7 +53,22 @@ static void refuses(void **state)
         const char *text, *message;
     } bad[] = {
         {"brokerz = x\n", "file:1: unknown option \"brokerz\"; did you mean \"brokers\"?"},
-        {"wire-in = xml\n", "file:1: wire-in = \"xml\": expected one of protobuf|json|text"},
+        {"wire-in = xml\n",
+         "file:1: wire-in = \"xml\": expected one of protobuf|json|text|confluent"},
+        {"wire-out = text\n",
+         "file:1: wire-out = \"text\": expected one of protobuf|json|confluent"},
+        {"wire-in = confluent\n",
+         "schema-ids-in is not set: wire-in = confluent reads only frames with these ids"},
+        {"wire-in = confluent\nschema-ids-in =\n",
+         "schema-ids-in is not set: wire-in = confluent reads only frames with these ids"},
+        {"wire-out = confluent\n",
+         "schema-id-out is not set: wire-out = confluent writes it into every frame"},
+        {"wire-in = json\nschema-ids-in = 1\n",
+         "schema-ids-in is set: only wire-in = confluent has schema ids, not json"},
+        {"wire-in = confluent\nschema-ids-in = 1\nschema-id-out = 1\n",
+         "schema-id-out is set: only wire-out = confluent has a schema id, not protobuf"},
+        {"wire-out = confluent\nschema-id-out = 0\n",
+         "file:2: schema-id-out = 0: not between 1 and 2147483647"},
         {"review-threshold = 1.5\n", "file:1: review-threshold = 1.5: not between 0 and 1"},
         {"review-threshold = 0.5\n", "review is not set: review-threshold sends categories there"},
         {"brokers =\n", "brokers is not set: the worker needs at least one broker, host:port"},
@@ -77,6 +96,50 @@ static void refuses(void **state)
         assert_string_equal(verdict(bad[i].text), bad[i].message);
 }
 
+static const char *ids_verdict(const char *ids)
+{
+    char text[2000];
+    (void)snprintf(text, sizeof text, "wire-in = confluent\nschema-ids-in = %s\n", ids);
+    return verdict(text);
+}
+
+static void reads_schema_ids(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"x",   "0",    "-1",         "+1",          "1,",
+                                      ",1",  "1,,2", "1 2",        "1;2",         "2147483648",
+                                      "1.5", "0x1",  "4294967297", "99999999999", "1,2,a"};
+    char text[200], many[1000] = "1";
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        (void)snprintf(text, sizeof text,
+                       "schema-ids-in = \"%s\": expected ids from 1 to 2147483647, comma-separated",
+                       bad[i]);
+        assert_string_equal(ids_verdict(bad[i]), text);
+    }
+    for (int i = 1; i < CONFIG_MAX_SCHEMA_IDS; i++)
+        strcat(many, ",1");
+    assert_string_equal(ids_verdict(many), "");
+    strcat(many, ",1");
+    assert_string_equal(ids_verdict(many), "schema-ids-in: more than 64 ids");
+
+    struct config cfg;
+    struct err err;
+    struct options *o = options_open(config_options, config_n_options, "kafka.");
+    const char set[] = "wire-in = confluent\nschema-ids-in = 3, 70000,2147483647\n"
+                       "wire-out = confluent\nschema-id-out = 305419896\n";
+    assert_int_equal(options_read_text(o, "base", base, strlen(base), &err), 0);
+    assert_int_equal(options_read_text(o, "file", set, strlen(set), &err), 0);
+    assert_int_equal(config_check(o, &cfg, &err), 0);
+    assert_int_equal(cfg.wire_in, WIRE_CONFLUENT);
+    assert_int_equal(cfg.wire_out, WIRE_CONFLUENT);
+    assert_int_equal(cfg.n_schema_ids_in, 3);
+    assert_int_equal(cfg.schema_ids_in[0], 3);
+    assert_int_equal(cfg.schema_ids_in[1], 70000);
+    assert_int_equal(cfg.schema_ids_in[2], 2147483647);
+    assert_int_equal(cfg.schema_id_out, 305419896);
+    options_close(o);
+}
+
 static void refuses_cooperative_assignors(void **state)
 {
     (void)state;
@@ -89,6 +152,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accepts),
         cmocka_unit_test(refuses),
+        cmocka_unit_test(reads_schema_ids),
         cmocka_unit_test(refuses_cooperative_assignors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
