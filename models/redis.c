@@ -1,12 +1,15 @@
 #include "models/redis.h"
 
+#include <errno.h>
 #include <hiredis/hiredis.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 
 #define CONNECT_SECONDS 3
@@ -240,6 +243,38 @@ int redis_call(struct redis *r, struct redisReply **reply, struct err *err, ...)
         words[n++] = w;
     va_end(ap);
     return redis_command(r, reply, err, n, words, NULL);
+}
+
+int redis_subscribe(struct redis *r, const char *channel, struct err *err)
+{
+    struct redisReply *reply;
+    if (redis_call(r, &reply, err, "SUBSCRIBE", channel, NULL) != 0)
+        return -1;
+    redis_free(reply);
+    return 0;
+}
+
+int redis_wait(struct redis *r, int ms)
+{
+    int64_t until = clock_ns() + ms * INT64_C(1000000);
+    while (r->c) {
+        void *reply = NULL;
+        if (redisGetReplyFromReader(r->c, &reply) != REDIS_OK)
+            break;
+        if (reply) {
+            freeReplyObject(reply);
+            return 1;
+        }
+        int64_t left = until - clock_ns();
+        if (left <= 0)
+            return 0;
+        struct pollfd p = {.fd = r->c->fd, .events = POLLIN};
+        int got = poll(&p, 1, (int)(left / 1000000) + 1);
+        if ((got < 0 && errno != EINTR) || (got > 0 && redisBufferRead(r->c) != REDIS_OK))
+            break;
+    }
+    drop(r);
+    return -1;
 }
 
 void redis_free(struct redisReply *reply)

@@ -26,6 +26,11 @@ int redis_command(struct redis *r, struct redisReply **reply, struct err *err, s
 /* The same for words that end with NULL. */
 int redis_call(struct redis *r, struct redisReply **reply, struct err *err, ...)
     __attribute__((sentinel));
+/* Listens to a channel; the connection is good for nothing else afterwards. */
+int redis_subscribe(struct redis *r, const char *channel, struct err *err);
+/* Waits at most ms for a message: 1 one came (they are not told apart), 0 time over, -1 the connection
+ * is gone. */
+int redis_wait(struct redis *r, int ms);
 void redis_free(struct redisReply *reply); /* NULL allowed */
 
 /* What a reply is; each gives -1 with what came instead, after `what`. */

@@ -201,6 +201,11 @@ int registry_rollback(struct registry *r, const char *name, const char *alias,
     return 0;
 }
 
+int registry_wait(struct registry *r, const char *name, int ms)
+{
+    return r->backend->wait ? r->backend->wait(r->store, name, ms) : -1;
+}
+
 void registry_set_by(struct registry *r, const char *by)
 {
     (void)snprintf(r->by, sizeof r->by, "%s", by);

@@ -24,7 +24,7 @@
  *     history          stream: alias, from, to, by
  *     chunks           set of all SHA256;  leases  sorted set: SHA256 by when a push gives it up (ms)
  * A version is published after its chunks, by one script; aliases flip by one that sees that it exists
- * and appends to the history.  Nothing has a time to live.
+ * and appends to the history; a hint goes to the channel "rubric:NAME".  Nothing has a time to live.
  *
  * A struct registry belongs to one thread at a time. */
 #ifndef MODELS_REGISTRY_H
@@ -92,6 +92,10 @@ int registry_remove(struct registry *r, const char *name, const char *version, s
  * (chunks of killed pushes, once their lease of ten minutes is over). removed: as registry_list. */
 int registry_gc(struct registry *r, const char *name, int keep, char ***removed, size_t *n,
                 struct err *err);
+
+/* Waits at most ms for a hint that an alias of name has changed: 1 look, 0 time over, -1 at once: no
+ * hints (dir always, Redis while it is away). Hints can be lost: look at times without one. */
+int registry_wait(struct registry *r, const char *name, int ms);
 
 void registry_set_by(struct registry *r, const char *by); /* default: $USER@host name */
 

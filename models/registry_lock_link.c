@@ -69,13 +69,14 @@ static int take(const char *rest, const char *name, const char *owner, void **st
     return rc;
 }
 
-/* KEYS token, versions, aliases, history; ARGV token, alias, from, to, by. */
+/* KEYS token, versions, aliases, history; ARGV token, alias, from, to, by, channel. */
 static const char move[] =
     "local now = redis.call('HGET', KEYS[3], ARGV[2]) or '' "
     "if now ~= ARGV[3] then return 'the alias is at ' .. now end "
     "if not redis.call('ZSCORE', KEYS[2], ARGV[4]) then return 'no such version' end "
     "redis.call('HSET', KEYS[3], ARGV[2], ARGV[4]) "
     "redis.call('XADD', KEYS[4], '*', 'alias', ARGV[2], 'from', now, 'to', ARGV[4], 'by', ARGV[5]) "
+    "redis.call('PUBLISH', ARGV[6], ARGV[2]) "
     "return 'ok'";
 
 static int promote(void *state, struct registry *r, const char *name, const char *alias,
@@ -87,9 +88,10 @@ static int promote(void *state, struct registry *r, const char *name, const char
         return -1;
     char *versions = file_path("rubric:{%s}:versions", name),
          *aliases = file_path("rubric:{%s}:aliases", name),
-         *history = file_path("rubric:{%s}:history", name);
-    const char *words[] = {versions, aliases, history, alias, from, to, l->by};
-    int rc = registry_lock_redis_change(l->lock, move, words, 3, 7, err);
+         *history = file_path("rubric:{%s}:history", name), *channel = file_path("rubric:%s", name);
+    const char *words[] = {versions, aliases, history, alias, from, to, l->by, channel};
+    int rc = registry_lock_redis_change(l->lock, move, words, 3, 8, err);
+    free(channel);
     free(versions);
     free(aliases);
     free(history);

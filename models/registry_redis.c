@@ -24,18 +24,20 @@
 struct store {
     struct redis *redis;
     struct registry_cache *cache;
+    struct redis *hints; /* a connection that listens; NULL: none yet */
+    char *url;
 };
 
 static int redis_backend_open(const char *rest, void **store, struct err *err)
 {
     char *url = file_path("redis:%s", rest);
     struct store *s = xcalloc(1, sizeof *s);
-    int rc = redis_open(url, &s->redis, err);
-    free(url);
-    if (rc != 0) {
+    if (redis_open(url, &s->redis, err) != 0) {
+        free(url);
         free(s);
         return -1;
     }
+    s->url = url;
     *store = s;
     return 0;
 }
@@ -43,7 +45,9 @@ static int redis_backend_open(const char *rest, void **store, struct err *err)
 static void redis_backend_close(void *store)
 {
     struct store *s = store;
+    redis_close(s->hints);
     redis_close(s->redis);
+    free(s->url);
     free(s);
 }
 
@@ -343,9 +347,11 @@ static int set_alias(void *store, const char *name, const char *alias, const cha
     if (verify(s, name, version, err) != 0)
         return -1;
     char *versions = key(name, "versions"), *aliases = key(name, "aliases"),
-         *history = key(name, "history");
-    const char *words[] = {versions, aliases, history, alias, version, expect ? expect : "", by};
-    int rc = word_of(s, script_alias, 3, 7, words, word, err);
+         *history = key(name, "history"), *channel = file_path("rubric:%s", name);
+    const char *words[] = {versions, aliases, history, alias, version, expect ? expect : "",
+                           by,       channel};
+    int rc = word_of(s, script_alias, 3, 8, words, word, err);
+    free(channel);
     if (rc == 0 && strcmp(word, "missing") == 0)
         rc = missing(s, name, version, err);
     else if (rc == 0 && strcmp(word, "ok") != 0)
@@ -579,6 +585,30 @@ static int history(void *store, const char *name, struct registry_change **all, 
     return rc;
 }
 
+static int wait_for_hint(void *store, const char *name, int ms)
+{
+    struct store *s = store;
+    if (!s->hints) {
+        char *channel = file_path("rubric:%s", name);
+        int rc = redis_open(s->url, &s->hints, NULL);
+        if (rc == 0)
+            rc = redis_subscribe(s->hints, channel, NULL);
+        free(channel);
+        if (rc != 0) {
+            redis_close(s->hints);
+            s->hints = NULL;
+            return -1;
+        }
+        return 1; /* what changed before it listened is not known */
+    }
+    int rc = redis_wait(s->hints, ms);
+    if (rc < 0) {
+        redis_close(s->hints);
+        s->hints = NULL;
+    }
+    return rc;
+}
+
 const struct registry_backend registry_redis = {
     .scheme = "redis",
     .form = "redis://HOST:PORT/DB",
@@ -595,4 +625,5 @@ const struct registry_backend registry_redis = {
     .remove = remove_version,
     .gc = gc,
     .set_cache = set_cache,
+    .wait = wait_for_hint,
 };

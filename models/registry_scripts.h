@@ -10,7 +10,8 @@ static const char script_publish[] =
     "redis.call('ZADD', KEYS[2], 'NX', ARGV[4], ARGV[1]) "
     "return 'ok'";
 
-/* KEYS versions, aliases, history; ARGV alias, V, expected or '', by. */
+/* KEYS versions, aliases, history; ARGV alias, V, expected or '', by, channel. The message is a hint:
+ * it can be lost. */
 static const char script_alias[] =
     "if not redis.call('ZSCORE', KEYS[1], ARGV[2]) then return 'missing' end "
     "local now = redis.call('HGET', KEYS[2], ARGV[1]) or '' "
@@ -18,6 +19,7 @@ static const char script_alias[] =
     "if now == ARGV[2] then return 'ok' end "
     "redis.call('HSET', KEYS[2], ARGV[1], ARGV[2]) "
     "redis.call('XADD', KEYS[3], '*', 'alias', ARGV[1], 'from', now, 'to', ARGV[2], 'by', ARGV[4]) "
+    "redis.call('PUBLISH', ARGV[5], ARGV[1]) "
     "return 'ok'";
 
 /* KEYS versions, aliases, version:V; ARGV V. */

@@ -5,13 +5,16 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "models/registry.h"
 #include "trainer/corpus.h"
 #include "trainer/evaluate.h"
 #include "trainer/report_html.h"
 
 static const struct opt opts[] = {
     VERB_COMMON_OPTIONS,
-    {.name = "model", .type = OPT_STR, .help = "directory of the model"},
+    {.name = "model", .type = OPT_STR, .help = "directory of the model; else one of a registry"},
+    VERB_REGISTRY_OPTIONS,
+    {.name = "alias", .type = OPT_STR, .def = "production", .help = "alias or version to measure"},
     {.name = "data",
      .type = OPT_STR,
      .help = "file of labelled titles (.txt, .tsv, .csv or fastText lines)"},
@@ -87,28 +90,56 @@ static int evaluate_file(const struct options *o, const struct model *m, const c
     return rc;
 }
 
+/* The directory that --model names, or that of the registry's version; the caller frees. */
+static int find_model(const struct options *o, char **dir, struct err *err)
+{
+    const char *model = options_str(o, "model"), *name;
+    char version[REGISTRY_VERSION];
+    struct registry *r;
+    if (model) {
+        *dir = xstrdup(model);
+        return 0;
+    }
+    if (!options_str(o, "registry"))
+        return err_set(err, ERR_USAGE, "--model is missing, or --registry and --name");
+    if (verb_registry(o, &r, &name, err) != 0)
+        return -1;
+    int rc = registry_resolve(r, name, options_str(o, "alias"), version, err);
+    if (rc == 0)
+        rc = registry_fetch(r, name, version, dir, err);
+    registry_close(r);
+    return rc;
+}
+
 static int run(const struct options *o, const char *const *words, int n, struct err *err)
 {
-    const char *dir, *data;
+    const char *data;
+    char *dir = NULL;
     enum precision precision;
     struct model *m;
     struct history h = {0};
-    if (verb_no_words(words, n, err) != 0 || verb_need(o, "model", &dir, err) != 0 ||
-        verb_need(o, "data", &data, err) != 0 ||
+    if (verb_no_words(words, n, err) != 0 || verb_need(o, "data", &data, err) != 0 ||
         precision_parse(options_str(o, "precision"), &precision, err) != 0 ||
-        model_open(dir, precision, &m, err) != 0)
+        find_model(o, &dir, err) != 0)
         return -1;
-    int rc = options_str(o, "report") ? history_read(dir, &h, err) : 0;
-    if (rc == 0)
-        rc = evaluate_file(o, m, data, &h, err);
-    history_done(&h);
-    model_close(m);
+    int rc = model_open(dir, precision, &m, err);
+    if (rc == 0) {
+        rc = options_str(o, "report") ? history_read(dir, &h, err) : 0;
+        if (rc == 0)
+            rc = evaluate_file(o, m, data, &h, err);
+        history_done(&h);
+        model_close(m);
+    }
+    free(dir);
     return rc;
 }
+
+static const char *const environment[] = {"registry", "name", "alias", "cache", NULL};
 
 const struct verb verb_evaluate = {.name = "evaluate",
                                    .help = "measure a model on a file of labelled titles",
                                    .words = "",
                                    .opts = opts,
                                    .n_opts = sizeof opts / sizeof *opts,
+                                   .environment = environment,
                                    .run = run};

@@ -15,6 +15,7 @@
 #include "worker/metrics.h"
 
 #define PAUSE_MOST_NS INT64_C(60000000000)
+#define SLICE_NS INT64_C(200000000) /* the end of the service is seen within */
 
 struct watch {
     const struct config *cfg;
@@ -185,20 +186,41 @@ static void look(struct watch *w)
     w->said[0] = w->tried[0] = '\0';
 }
 
+static bool stopped(struct watch *w)
+{
+    (void)pthread_mutex_lock(&w->lock);
+    bool stop = w->stop;
+    (void)pthread_mutex_unlock(&w->lock);
+    return stop;
+}
+
+/* Until it is time to look again, a hint comes, or the service ends. */
+static void wait_a_while(struct watch *w, int64_t until_ns)
+{
+    int64_t left;
+    while (!stopped(w) && (left = until_ns - clock_ns()) > 0) {
+        int64_t slice = left < SLICE_NS ? left : SLICE_NS;
+        int hint =
+            w->registry ? registry_wait(w->registry, w->name, (int)(slice / 1000000) + 1) : -1;
+        if (hint > 0)
+            return;
+        int64_t at = clock_ns() + slice;
+        struct timespec until = {.tv_sec = at / 1000000000, .tv_nsec = at % 1000000000};
+        (void)pthread_mutex_lock(&w->lock);
+        if (hint < 0 && !w->stop)
+            (void)pthread_cond_timedwait(&w->cond, &w->lock, &until);
+        (void)pthread_mutex_unlock(&w->lock);
+    }
+}
+
 static void *watch_main(void *arg)
 {
     struct watch *w = arg;
-    (void)pthread_mutex_lock(&w->lock);
-    while (!w->stop) {
-        int64_t at = clock_ns() + w->cfg->registry_poll_ns;
-        struct timespec until = {.tv_sec = at / 1000000000, .tv_nsec = at % 1000000000};
-        (void)pthread_mutex_unlock(&w->lock);
+    while (!stopped(w)) {
+        int64_t next = clock_ns() + w->cfg->registry_poll_ns;
         look(w);
-        (void)pthread_mutex_lock(&w->lock);
-        while (!w->stop && pthread_cond_timedwait(&w->cond, &w->lock, &until) == 0) {
-        }
+        wait_a_while(w, next);
     }
-    (void)pthread_mutex_unlock(&w->lock);
     return NULL;
 }
 

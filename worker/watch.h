@@ -1,4 +1,5 @@
-/* Keeps the model in service at what the registry's alias names: asks every registry-poll-ms, fetches
+/* Keeps the model in service at what the registry's alias names: asks every registry-poll-ms and
+ * whenever the registry hints at a change, fetches
  * and verifies a new version beside the old one, opens it, checks its labels, warms it up, and hands
  * it to the pipeline.  Whatever goes wrong leaves the old one in service, is said in the log (once,
  * until it changes) and counted (rubric_model_swaps_total); the same version is tried again after a

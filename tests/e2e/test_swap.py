@@ -251,6 +251,13 @@ def _redis_faults(env, server):
     options = dict(model=None, registry=r.url, cache=os.path.join(env.folder, "cache"), **POLL)
     first = r.push(env.model)
     r.promote(first)
+    worker = env.worker(topics, **dict(options, registry_poll_ms=60000)).wait_ready()
+    second = r.push(variant(env, "second"))
+    time.sleep(1)  # it has looked, and would look again in a minute
+    r.promote(second)
+    wait_for("a swap by the hint alone", lambda: version_of(worker) == second, 5)
+    r.promote(first)
+    worker.stop()
     worker = env.worker(topics, **options).wait_ready()
 
     def by_hand(version):
