@@ -247,13 +247,16 @@ class Kafka:
         asked = partitions or self.partitions(topic)
         name = topic.encode()
         body = struct.pack(">ibih", -1, committed, 1, len(name)) + name + struct.pack(">i", len(asked))
-        answer = self._request(2, 2, body + b"".join(struct.pack(">iq", p, -1) for p in asked))
-        out = {}
-        for p, error, _, offset in struct.iter_unpack(">ihqq", answer[4 + 4 + 2 + len(name) + 4:]):
-            if error:
-                raise Failure(f"ListOffsets of {topic}/{p}: error {error}")
-            out[p] = offset
-        return out
+        give_up = time.monotonic() + 10
+        while True:
+            answer = self._request(2, 2, body + b"".join(struct.pack(">iq", p, -1) for p in asked))
+            found = list(struct.iter_unpack(">ihqq", answer[4 + 4 + 2 + len(name) + 4:]))
+            faults = {p: error for p, error, _, _ in found if error}
+            if not faults:
+                return {p: offset for p, _, _, offset in found}
+            if not set(faults.values()) <= {3, 6} or time.monotonic() > give_up:
+                raise Failure(f"ListOffsets of {topic}: errors {faults}")
+            time.sleep(0.05)  # a topic just created: its leader does not know of it yet
 
     def committed(self, group, topic):
         """{partition: committed offset of the group}, without those that have none (OffsetFetch, version 2:
