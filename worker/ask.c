@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "data/title.h"
+#include "data/utf8.h"
 #include "worker/answer.h"
 
 enum { OK = 200, BAD_REQUEST = 400, UNPROCESSABLE = 422 };
@@ -11,8 +12,17 @@ enum { COST = 64 << 20 }; /* bytes that a body of ASK_MAX_BYTES may grow to as a
 
 void ask_error(struct buf *out, const char *message)
 {
+    size_t n = strlen(message);
     buf_puts(out, "{\"error\":\"");
-    buf_put_json(out, message, strlen(message));
+    while (n) { /* a message may quote what was sent, cut anywhere, and JSON is UTF-8 */
+        size_t good = utf8_prefix(message, n);
+        buf_put_json(out, message, good);
+        if (good < n)
+            buf_puts(out, "?");
+        good += good < n;
+        message += good;
+        n -= good;
+    }
     buf_puts(out, "\"}");
 }
 

@@ -76,12 +76,23 @@ static void bounds(void **state)
     buf_done(&b);
 }
 
+static void errors_are_json(void **state)
+{
+    (void)state;
+    struct buf b;
+    buf_init(&b, 1000);
+    ask_error(&b, "near \xe4\xb8 and \xff\"\xe4\xb8\x80");
+    assert_string_equal(b.data, "{\"error\":\"near ?? and ?\\\"\xe4\xb8\x80\"}");
+    buf_done(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_or_a_list),
         cmocka_unit_test(what_is_wrong_is_named),
         cmocka_unit_test(bounds),
+        cmocka_unit_test(errors_are_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
