@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ElementTree
 
 import data
 from process import Failure, spawn
+from redis import Redis
 from test_wire import same
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
@@ -111,9 +112,20 @@ def test_report_of_hostile_labels(env):
 
 
 def test_retrain_of_two_jobs(env):
-    """Jobs started at the same moment: one promotes; the registry holds one version, and it verifies."""
     os.makedirs(env.folder, exist_ok=True)
-    registry = "dir:" + os.path.join(env.folder, "registry")
+    return _retrain_of_two_jobs(env, "dir:" + os.path.join(env.folder, "registry"))
+
+
+def test_retrain_of_two_jobs_in_redis(env):
+    server = Redis(os.path.join(env.folder, "redis"))
+    try:
+        return _retrain_of_two_jobs(env, server.url)
+    finally:
+        server.stop()
+
+
+def _retrain_of_two_jobs(env, registry):
+    """Jobs started at the same moment: one promotes; the registry holds one version, and it verifies."""
     args = ["retrain", "--arch", "linear", "--data", data.TINY, "--registry", registry, "--name", "news", "--json"]
     jobs = []
     for i in range(4):
@@ -133,4 +145,17 @@ def test_retrain_of_two_jobs(env):
     same("versions", len(versions), 1)
     again = json.loads(_trainer(env, *args, status=3))
     same("again", (again["outcome"], again["champion"]["version"]), ("same-content", versions[0]))
+    # Labels shuffled in train and dev alike: the champion stays.
+    poisoned = os.path.join(env.folder, "poisoned")
+    shutil.copytree(data.TINY, poisoned)
+    for name in ("train.txt", "dev.txt"):
+        with open(os.path.join(poisoned, name), encoding="utf-8") as f:
+            rows = [line.rstrip("\n").rsplit("\t", 1) for line in f]
+        with open(os.path.join(poisoned, name), "w", encoding="utf-8") as f:
+            f.writelines(f"{title}\t{rows[(n * 7 + 3) % len(rows)][1]}\n" for n, (title, _) in enumerate(rows))
+    spoilt = [poisoned if a == data.TINY else a for a in args]
+    same("poisoned", json.loads(_trainer(env, *spoilt, status=3))["outcome"] in ("worse", "suspect-data"), True)
+    now = json.loads(_trainer(env, "models", "show", "production", "--json", "--registry", registry, "--name", "news",
+                              "--cache", os.path.join(env.folder, "cache")))
+    same("production", now["version"], versions[0])
     return f"statuses {sorted(statuses)}"
