@@ -298,10 +298,12 @@ class Kafka:
 
     def produce(self, topic, records, **conf):
         """records: dicts of Producer.produce's arguments (value, key, partition, timestamp, headers).
-        Returns {position in records: (partition, offset)}; all are on the broker then."""
+        Returns {position in records: (partition, offset)}; all are on the broker then, in this order (a
+        producer that is not idempotent may change it when the topic's leader is new and it has to try again)."""
         places, errors = {}, []
         producer = Producer(self.conf(**dict({"linger.ms": 20, "queue.buffering.max.messages": 500000,
-                                              "partitioner": "murmur2_random", "acks": "all"}, **conf)))
+                                              "partitioner": "murmur2_random", "acks": "all",
+                                              "enable.idempotence": True}, **conf)))
         for i, record in enumerate(records):
             def delivered(error, message, i=i):
                 if error:
