@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/url.h"
 
 struct pair {
     char *key, *value;
@@ -387,25 +388,18 @@ bool options_passed(const struct options *o, size_t i, const char **key, const c
     return true;
 }
 
-/* A password may stand in a URL: what comes before the host is printed as four asterisks. */
-static void print_value(FILE *out, const char *name, const char *v)
-{
-    const char *begin = strstr(v, "://"), *at = strrchr(v, '@');
-    if (begin && at > begin)
-        (void)fprintf(out, "%s = %.*s****%s\n", name, (int)(begin + 3 - v), v, at);
-    else
-        (void)fprintf(out, "%s = %s\n", name, v);
-}
-
 void options_print(const struct options *o, FILE *out)
 {
     for (size_t i = 0; i < o->n; i++) {
         const struct opt *d = &o->table[i];
         const char *v = text(o, d->name);
-        if (v)
-            print_value(out, d->name, d->secret ? "****" : v);
-        else
+        if (!v) {
             (void)fprintf(out, "# %s is not set\n", d->name);
+            continue;
+        }
+        char *shown = url_mask(v);
+        (void)fprintf(out, "%s = %s\n", d->name, d->secret ? "****" : shown);
+        free(shown);
     }
     for (size_t i = 0; i < o->n_pairs; i++) {
         const char *k = o->pairs[i].key;

@@ -3,328 +3,447 @@
 #include <errno.h>
 #include <hiredis/hiredis.h>
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
-#include "base/file.h"
 
-#define CONNECT_SECONDS 3
-#define COMMAND_SECONDS 10 /* of a chunk or a script */
-#define MAX_WORDS 16
+enum { CONNECT_MS = 2000, SLICE_MS = 200, MAX_WORDS = 32 };
 
 struct redis {
-    char *host, *user, *password, *address;
-    int port, db;
-    redisContext *c; /* NULL: not connected */
+    const struct redis_target *target;
+    redisContext *ctx;               /* NULL: not connected */
+    size_t budget;                   /* bytes that the reply being read may still allocate */
+    bool over;                       /* it wanted more */
+    bool attached, subscribed, away; /* away: the last failure was of the connection */
 };
 
-static int hex(char c)
+#if HIREDIS_MAJOR >= 1
+typedef size_t reader_count;
+#else
+typedef int reader_count;
+#endif
+
+/* hiredis parses; what it makes of a reply are our values, paid from the reply's budget. NULL ends
+ * the parsing with an error. */
+static struct redis_value *make(const redisReadTask *task, enum redis_type type, size_t extra)
 {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)(c | 32);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    struct redis *c = task->privdata;
+    size_t cost = sizeof(struct redis_value) + 32 + extra;
+    if (cost > c->budget) {
+        c->over = true;
+        return NULL;
+    }
+    c->budget -= cost;
+    struct redis_value *v = xcalloc(1, sizeof *v);
+    v->type = type;
+    if (task->parent && task->parent->obj) {
+        struct redis_value *list = task->parent->obj;
+        list->item[task->idx] = v;
+    }
+    return v;
 }
 
-/* A percent-encoded part of the URL, malloc'd; NULL when its encoding is broken. */
-static char *part(const char *s, size_t n)
+static void *make_text(const redisReadTask *task, char *text, size_t len)
 {
-    char *out = xmalloc(n + 1);
-    size_t k = 0;
-    for (size_t i = 0; i < n; i++) {
-        out[k] = s[i];
-        if (s[i] == '%') {
-            if (i + 2 >= n)
-                goto broken;
-            int a = hex(s[i + 1]), b = hex(s[i + 2]);
-            if (a < 0 || b < 0 || (a | b) == 0)
-                goto broken;
-            out[k] = (char)(a * 16 + b);
-            i += 2;
-        }
-        k++;
-    }
-    out[k] = '\0';
-    return out;
-broken:
-    free(out);
+    bool error = task->type == REDIS_REPLY_ERROR;
+    bool known = error || task->type == REDIS_REPLY_STATUS || task->type == REDIS_REPLY_STRING;
+    struct redis_value *v = known ? make(task, error ? REDIS_ERROR : REDIS_TEXT, len) : NULL;
+    if (!v)
+        return NULL;
+    v->text = xmalloc(len + 1);
+    memcpy(v->text, text, len);
+    v->text[len] = '\0';
+    v->len = len;
+    return v;
+}
+
+static void *make_list(const redisReadTask *task, reader_count n)
+{
+    size_t count = (size_t)n;
+    if (task->type != REDIS_REPLY_ARRAY || count > REDIS_MAX_REPLY / sizeof(void *))
+        return NULL;
+    struct redis_value *v = make(task, REDIS_LIST, count * sizeof(void *));
+    if (!v)
+        return NULL;
+    v->item = xcalloc(count, sizeof *v->item);
+    v->len = count;
+    return v;
+}
+
+static void *make_int(const redisReadTask *task, long long n)
+{
+    struct redis_value *v = make(task, REDIS_INT, 0);
+    if (v)
+        v->n = n;
+    return v;
+}
+
+static void *make_nil(const redisReadTask *task)
+{
+    return make(task, REDIS_NIL, 0);
+}
+
+void redis_free(struct redis_value *v)
+{
+    if (!v)
+        return;
+    for (size_t i = 0; v->item && i < v->len; i++)
+        redis_free(v->item[i]);
+    free(v->item);
+    free(v->text);
+    free(v);
+}
+
+static void free_object(void *v)
+{
+    redis_free(v);
+}
+
+#if HIREDIS_MAJOR >= 1
+/* Of RESP3, which we never ask for. */
+static void *no_double(const redisReadTask *task, double v, char *text, size_t len)
+{
+    (void)task, (void)v, (void)text, (void)len;
     return NULL;
 }
-
-static int number(const char *s, size_t n, long max)
+static void *no_bool(const redisReadTask *task, int v)
 {
-    long v = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (s[i] < '0' || s[i] > '9' || v > max)
-            return -1;
-        v = v * 10 + (s[i] - '0');
-    }
-    return n && v <= max ? (int)v : -1;
+    (void)task, (void)v;
+    return NULL;
+}
+#endif
+
+static redisReplyObjectFunctions makers = {
+    .createString = make_text,
+    .createArray = make_list,
+    .createInteger = make_int,
+    .createNil = make_nil,
+    .freeObject = free_object,
+#if HIREDIS_MAJOR >= 1
+    .createDouble = no_double,
+    .createBool = no_bool,
+#endif
+};
+
+static void hang_up(struct redis *c)
+{
+    if (c->ctx)
+        redisFree(c->ctx);
+    c->ctx = NULL;
+    c->subscribed = false;
 }
 
-/* The URL is never printed: it may hold a password. */
-static int parse(struct redis *r, const char *url, struct err *err)
+static int away(struct redis *c, struct err *err, const char *what, const char *why)
 {
-    static const char form[] = "expected redis://[user][:password]@host[:port][/db]";
-    if (strncmp(url, "redis://", 8) != 0)
-        return err_set(err, ERR_CONFIG, "registry: %s", form);
-    const char *s = url + 8, *end = s + strcspn(s, "/"), *at = NULL;
-    for (const char *p = s; p < end; p++)
-        at = *p == '@' ? p : at;
-    if (at) {
-        const char *colon = memchr(s, ':', (size_t)(at - s));
-        const char *user_end = colon ? colon : at;
-        r->user = part(s, (size_t)(user_end - s));
-        r->password = colon ? part(colon + 1, (size_t)(at - colon - 1)) : NULL;
-        if (!r->user || (colon && !r->password))
-            return err_set(err, ERR_CONFIG, "registry: bad percent-encoding before '@'");
-        s = at + 1;
-    }
-    const char *host_end = *s == '[' ? memchr(s, ']', (size_t)(end - s)) : NULL;
-    const char *host = host_end ? s + 1 : s;
-    const char *colon =
-        memchr(host_end ? host_end : s, ':', (size_t)(end - (host_end ? host_end : s)));
-    if (!host_end)
-        host_end = colon ? colon : end;
-    r->host = part(host, (size_t)(host_end - host));
-    r->port = colon ? number(colon + 1, (size_t)(end - colon - 1), 65535) : 6379;
-    r->db = *end && end[1] ? number(end + 1, strlen(end + 1), 1 << 20) : 0;
-    if (!r->host || !*r->host || r->port <= 0 || r->db < 0)
-        return err_set(err, ERR_CONFIG, "registry: %s", form);
-    return 0;
-}
-
-static int find_password(struct redis *r, struct err *err)
-{
-    const char *direct = getenv("RUBRIC_REDIS_PASSWORD");
-    const char *path = getenv("RUBRIC_REDIS_PASSWORD_FILE");
-    if (r->password || (!direct && !path))
-        return 0;
-    if (direct) {
-        r->password = xstrdup(direct);
-        return 0;
-    }
-    if (file_read(path, 4096, &r->password, NULL, err) != 0)
-        return err_prefix(err, "RUBRIC_REDIS_PASSWORD_FILE");
-    r->password[strcspn(r->password, "\r\n")] = '\0';
-    return 0;
-}
-
-int redis_open(const char *url, struct redis **out, struct err *err)
-{
-    struct redis *r = xcalloc(1, sizeof *r);
-    if (parse(r, url, err) != 0 || find_password(r, err) != 0) {
-        redis_close(r);
-        return -1;
-    }
-    r->address = file_path("redis://%s:%d/%d", r->host, r->port, r->db);
-    *out = r;
-    return 0;
-}
-
-static void drop(struct redis *r)
-{
-    if (r->c)
-        redisFree(r->c);
-    r->c = NULL;
-}
-
-void redis_close(struct redis *r)
-{
-    if (!r)
-        return;
-    drop(r);
-    if (r->password)
-        explicit_bzero(r->password, strlen(r->password));
-    free(r->host);
-    free(r->user);
-    free(r->password);
-    free(r->address);
-    free(r);
-}
-
-const char *redis_address(const struct redis *r)
-{
-    return r->address;
-}
-
-static int lost(struct redis *r, struct err *err, const char *why)
-{
-    (void)err_set(err, ERR_UNAVAILABLE, "%s: %s", r->address, why);
+    c->away = true;
+    (void)err_set(err, ERR_UNAVAILABLE, "%s: %s: %s", c->target->url, what, why);
     if (err)
         err->retriable = true;
-    drop(r);
+    hang_up(c); /* last: why may be the connection's own text */
     return -1;
 }
 
-/* The reply of a command on a live connection, or NULL with err. */
-static redisReply *exchange(struct redis *r, size_t n, const char *const *words, const size_t *lens,
-                            struct err *err)
+static int odd(struct redis *c, struct err *err, const char *what)
 {
-    size_t own[MAX_WORDS];
-    const char *argv[MAX_WORDS];
-    for (size_t i = 0; i < n; i++) {
-        own[i] = lens ? lens[i] : strlen(words[i]);
-        argv[i] = words[i];
-    }
-    redisReply *reply = redisCommandArgv(r->c, (int)n, argv, own);
-    if (!reply) {
-        (void)lost(r, err, r->c->errstr);
-        return NULL;
-    }
-    if (reply->type == REDIS_REPLY_ERROR) {
-        bool later = strncmp(reply->str, "LOADING", 7) == 0 ||
-                     strncmp(reply->str, "BUSY", 4) == 0 ||
-                     strncmp(reply->str, "MASTERDOWN", 10) == 0;
-        (void)err_set(err, later ? ERR_UNAVAILABLE : ERR_CONFIG, "%s: %s: %.300s", r->address,
-                      words[0], reply->str);
-        freeReplyObject(reply);
-        return NULL;
-    }
-    return reply;
+    c->away = false;
+    hang_up(c);
+    return err_set(err, ERR_FORMAT, "%s: %s", c->target->url, what);
 }
 
-static int say(struct redis *r, size_t n, const char *const *words, struct err *err)
+static struct timeval span(int ms)
 {
-    redisReply *reply = exchange(r, n, words, NULL, err);
-    if (reply)
-        freeReplyObject(reply);
+    return (struct timeval){.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+}
+
+/* The reader makes our values from here on. */
+static void adopt(struct redis *c, redisContext *ctx)
+{
+    ctx->reader->fn = &makers;
+    ctx->reader->privdata = c;
+    (void)redisSetTimeout(ctx, span(c->target->call_ms));
+    c->ctx = ctx;
+}
+
+/* hiredis writes without MSG_NOSIGNAL: a server that left must not kill the process, and what the
+ * program does with SIGPIPE is not ours to change. */
+static int write_all(redisContext *ctx)
+{
+    sigset_t pipe_only, before, pending;
+    (void)sigemptyset(&pipe_only);
+    (void)sigaddset(&pipe_only, SIGPIPE);
+    (void)sigpending(&pending);
+    bool was = sigismember(&pending, SIGPIPE) == 1;
+    (void)pthread_sigmask(SIG_BLOCK, &pipe_only, &before);
+    int done = 0, rc = 0;
+    while (rc == 0 && !done)
+        rc = redisBufferWrite(ctx, &done) == REDIS_OK ? 0 : -1;
+    int kept = errno;
+    if (rc != 0 && !was)
+        while (sigtimedwait(&pipe_only, NULL, &(struct timespec){0}) < 0 && errno == EINTR)
+            ;
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = kept;
+    return rc;
+}
+
+static const char *why(const redisContext *ctx, int number)
+{
+    if (ctx->err == REDIS_ERR_IO)
+        return number == EAGAIN || number == EWOULDBLOCK ? "no answer in time" : strerror(number);
+    return ctx->errstr;
+}
+
+static bool cancelled(const struct redis *c)
+{
+    return c->target->cancelled && atomic_load(c->target->cancelled);
+}
+
+/* One reply, in call_ms whatever the server does. */
+static int read_reply(struct redis *c, struct redis_value **out, struct err *err)
+{
+    int64_t end = clock_ns() + (int64_t)c->target->call_ms * 1000000;
+    c->budget = REDIS_MAX_REPLY;
+    c->over = false;
+    for (;;) {
+        void *v = NULL;
+        if (redisReaderGetReply(c->ctx->reader, &v) != REDIS_OK)
+            return odd(c, err, c->over ? "a reply of more than 16 MiB" : "not a reply of Redis");
+        if (v) {
+            *out = v;
+            return 0;
+        }
+        if (c->ctx->reader->len > REDIS_MAX_REPLY)
+            return odd(c, err, "a reply of more than 16 MiB");
+        struct pollfd p = {.fd = c->ctx->fd, .events = POLLIN};
+        int64_t left = (end - clock_ns()) / 1000000;
+        if (left <= 0 || cancelled(c))
+            return away(c, err, "read", left <= 0 ? "no answer in time" : "cancelled");
+        if (poll(&p, 1, (int)(left < SLICE_MS ? left : SLICE_MS)) == 0)
+            continue;
+        if (redisBufferRead(c->ctx) != REDIS_OK)
+            return away(c, err, "read", why(c->ctx, errno));
+    }
+}
+
+static const char *type_name(enum redis_type t)
+{
+    static const char *const names[] = {"nil", "an integer", "text", "a list", "an error"};
+    return names[t];
+}
+
+/* Server's words in a message: printable, and not many. */
+static int refused(struct redis *c, const struct redis_value *v, struct err *err)
+{
+    char words[200];
+    size_t n = v->len < sizeof words - 1 ? v->len : sizeof words - 1;
+    for (size_t i = 0; i < n; i++)
+        words[i] = v->text[i] >= ' ' && v->text[i] < 127 ? v->text[i] : '?';
+    words[n] = '\0';
+    if (c->target->password && strstr(words, c->target->password)) /* "unknown command AUTH x" */
+        (void)snprintf(words, sizeof words, "ERR with the password in it");
+    static const char *const later[] = {"LOADING", "BUSY", "MASTERDOWN", "READONLY", "OOM"};
+    bool again = false;
+    for (size_t i = 0; i < sizeof later / sizeof *later; i++)
+        again |= strncmp(words, later[i], strlen(later[i])) == 0;
+    bool type = strncmp(words, "WRONGTYPE", 9) == 0;
+    (void)err_set(err,
+                  again  ? ERR_UNAVAILABLE
+                  : type ? ERR_FORMAT
+                         : ERR_CONFIG,
+                  "%s: %s", c->target->url, words);
+    if (err)
+        err->retriable = again;
+    return -1;
+}
+
+static int checked(struct redis *c, struct redis_value *v, enum redis_type want, bool nil,
+                   struct redis_value **out, struct err *err)
+{
+    int rc = 0;
+    if (v->type == REDIS_ERROR)
+        rc = refused(c, v, err);
+    else if (v->type != want && !(nil && v->type == REDIS_NIL)) {
+        char what[80];
+        (void)snprintf(what, sizeof what, "expected %s, found %s", type_name(want),
+                       type_name(v->type));
+        rc = odd(c, err, what);
+    }
+    if (rc == 0 && out)
+        *out = v;
     else
-        drop(r);
-    return reply ? 0 : -1;
+        redis_free(v);
+    return rc;
 }
 
-static int connect_to(struct redis *r, struct err *err)
+static int send_words(struct redis *c, const struct redis_word *words, int n, struct err *err)
 {
-    char db[16];
-    r->c = redisConnectWithTimeout(r->host, r->port, (struct timeval){CONNECT_SECONDS, 0});
-    if (!r->c || r->c->err)
-        return lost(r, err, r->c ? r->c->errstr : "out of memory");
-    (void)redisSetTimeout(r->c, (struct timeval){COMMAND_SECONDS, 0});
-    (void)redisEnableKeepAlive(r->c);
-    if (r->password) {
-        bool named = r->user && *r->user;
-        const char *words[] = {"AUTH", named ? r->user : r->password, r->password};
-        if (say(r, named ? 3 : 2, words, err) != 0)
-            return -1;
-    }
-    (void)snprintf(db, sizeof db, "%d", r->db);
-    return r->db ? say(r, 2, (const char *const[]){"SELECT", db}, err) : 0;
-}
-
-int redis_command(struct redis *r, struct redisReply **reply, struct err *err, size_t n,
-                  const char *const *words, const size_t *lens)
-{
-    struct err own;
-    *reply = NULL;
+    const char *data[MAX_WORDS];
+    size_t len[MAX_WORDS];
+    if (!c->ctx)
+        return away(c, err, "send", "the connection is gone");
     if (n > MAX_WORDS)
-        return err_set(err, ERR_USAGE, "a command of %zu words", n);
-    bool kept = r->c != NULL; /* a server may have closed it while it was idle */
-    if (!kept && connect_to(r, err) != 0)
-        return -1;
-    *reply = exchange(r, n, words, lens, err ? err : &own);
-    if (!*reply && kept && !r->c && (err ? err : &own)->code == ERR_UNAVAILABLE &&
-        connect_to(r, err) == 0)
-        *reply = exchange(r, n, words, lens, err);
-    return *reply ? 0 : -1;
+        return err_set(err, ERR_USAGE, "%s: a command of %d words", c->target->url, n);
+    for (int i = 0; i < n; i++) {
+        data[i] = words[i].data;
+        len[i] = words[i].len;
+    }
+    if (redisAppendCommandArgv(c->ctx, n, data, len) != REDIS_OK)
+        return away(c, err, "send", c->ctx->errstr);
+    return write_all(c->ctx) == 0 ? 0 : away(c, err, "write", why(c->ctx, errno));
 }
 
-int redis_call(struct redis *r, struct redisReply **reply, struct err *err, ...)
+static int take_reply(struct redis *c, enum redis_type want, bool nil, struct redis_value **out,
+                      struct err *err)
 {
-    const char *words[MAX_WORDS];
-    size_t n = 0;
+    struct redis_value *v = NULL;
+    return read_reply(c, &v, err) != 0 ? -1 : checked(c, v, want, nil, out, err);
+}
+
+static int greet(struct redis *c, const char *const *text, int n, struct err *err)
+{
+    struct redis_word words[3];
+    for (int i = 0; i < n; i++)
+        words[i] = (struct redis_word){text[i], strlen(text[i])};
+    if (send_words(c, words, n, err) != 0 || take_reply(c, REDIS_TEXT, false, NULL, err) != 0) {
+        hang_up(c);
+        return -1;
+    }
+    return 0;
+}
+
+static int dial(struct redis *c, struct err *err)
+{
+    const struct redis_target *t = c->target;
+    if (c->attached)
+        return away(c, err, "connect", "the connection is gone");
+    if (cancelled(c))
+        return away(c, err, "connect", "cancelled");
+    redisContext *ctx = redisConnectWithTimeout(t->host, t->port, span(CONNECT_MS));
+    if (!ctx || ctx->err) {
+        char text[128];
+        (void)snprintf(text, sizeof text, "%s", ctx ? ctx->errstr : "out of memory");
+        if (ctx)
+            redisFree(ctx);
+        return away(c, err, "connect", text);
+    }
+    adopt(c, ctx);
+    const char *login[3] = {"AUTH", t->user ? t->user : t->password, t->password};
+    char db[16];
+    (void)snprintf(db, sizeof db, "%d", t->db);
+    if (t->password && greet(c, login, t->user ? 3 : 2, err) != 0)
+        return -1;
+    if (t->db && greet(c, (const char *[]){"SELECT", db}, 2, err) != 0)
+        return -1;
+    return 0;
+}
+
+int redis_call(struct redis *c, const struct redis_word *words, int n, enum redis_type want,
+               bool nil, struct redis_value **out, struct err *err)
+{
+    struct redis_value *v = NULL;
+    bool old = c->ctx;
+    if (!old && dial(c, err) != 0)
+        return -1;
+    int rc = send_words(c, words, n, err) != 0 ? -1 : read_reply(c, &v, err);
+    /* Once more where the server may have gone and come back since the last call. */
+    if (rc != 0 && old && !c->attached && !c->ctx && c->away && !cancelled(c)) {
+        if (dial(c, err) != 0)
+            return -1;
+        rc = send_words(c, words, n, err) != 0 ? -1 : read_reply(c, &v, err);
+    }
+    return rc != 0 ? -1 : checked(c, v, want, nil, out, err);
+}
+
+int redis_do(struct redis *c, enum redis_type want, bool nil, struct redis_value **out,
+             struct err *err, ...)
+{
+    struct redis_word words[MAX_WORDS];
+    int n = 0;
     va_list ap;
     va_start(ap, err);
-    for (const char *w; n < MAX_WORDS && (w = va_arg(ap, const char *));)
-        words[n++] = w;
+    for (const char *s; n < MAX_WORDS && (s = va_arg(ap, const char *)); n++)
+        words[n] = (struct redis_word){s, strlen(s)};
     va_end(ap);
-    return redis_command(r, reply, err, n, words, NULL);
+    return redis_call(c, words, n, want, nil, out, err);
 }
 
-int redis_subscribe(struct redis *r, const char *channel, struct err *err)
+/* What is there already, without waiting. 1: a message, 0: none, -1: gone. */
+static int take_message(struct redis *c)
 {
-    struct redisReply *reply;
-    if (redis_call(r, &reply, err, "SUBSCRIBE", channel, NULL) != 0)
+    void *v = NULL;
+    c->budget = REDIS_MAX_REPLY;
+    if (redisReaderGetReply(c->ctx->reader, &v) != REDIS_OK || c->ctx->reader->len > 65536) {
+        redis_free(v);
+        hang_up(c);
         return -1;
-    redis_free(reply);
-    return 0;
-}
-
-int redis_wait(struct redis *r, int ms)
-{
-    int64_t until = clock_ns() + ms * INT64_C(1000000);
-    while (r->c) {
-        void *reply = NULL;
-        if (redisGetReplyFromReader(r->c, &reply) != REDIS_OK)
-            break;
-        if (reply) {
-            freeReplyObject(reply);
-            return 1;
-        }
-        int64_t left = until - clock_ns();
-        if (left <= 0)
-            return 0;
-        struct pollfd p = {.fd = r->c->fd, .events = POLLIN};
-        int got = poll(&p, 1, (int)(left / 1000000) + 1);
-        if ((got < 0 && errno != EINTR) || (got > 0 && redisBufferRead(r->c) != REDIS_OK))
-            break;
     }
-    drop(r);
-    return -1;
+    const struct redis_value *r = v;
+    int found = 0;
+    if (r)
+        found = r->type == REDIS_LIST && r->len == 3 && r->item[0]->type == REDIS_TEXT &&
+                        strcmp(r->item[0]->text, "message") == 0
+                    ? 1
+                    : 2;
+    redis_free(v);
+    return found;
 }
 
-void redis_free(struct redisReply *reply)
+int redis_wait(struct redis *c, const char *channel, int ms)
 {
-    if (reply)
-        freeReplyObject(reply);
+    int64_t end = clock_ns() + (int64_t)ms * 1000000;
+    struct redis_word words[2] = {{"SUBSCRIBE", 9}, {channel, strlen(channel)}};
+    if (!c->ctx && dial(c, NULL) != 0)
+        return -1;
+    if (!c->subscribed && send_words(c, words, 2, NULL) != 0)
+        return -1;
+    c->subscribed = true;
+    for (;;) {
+        int found = take_message(c);
+        if (found == 1 || found < 0)
+            return found;
+        if (found == 2)
+            continue;
+        int64_t left = (end - clock_ns()) / 1000000;
+        struct pollfd p = {.fd = c->ctx->fd, .events = POLLIN};
+        int rc = left > 0 ? poll(&p, 1, (int)left) : 0;
+        if (rc == 0 || (rc < 0 && errno == EINTR))
+            return 0;
+        if (rc < 0 || redisBufferRead(c->ctx) != REDIS_OK) {
+            hang_up(c);
+            return -1;
+        }
+    }
 }
 
-int redis_is_nil(const struct redisReply *reply)
+struct redis *redis_open(const struct redis_target *t)
 {
-    return !reply || reply->type == REDIS_REPLY_NIL;
+    struct redis *c = xcalloc(1, sizeof *c);
+    c->target = t;
+    return c;
 }
 
-static int other(const struct redisReply *reply, const char *what, const char *expected,
-                 struct err *err)
+struct redis *redis_attach(const struct redis_target *t, int fd)
 {
-    static const char *const names[] = {"nothing", "a string", "a list",  "a number",
-                                        "nil",     "a status", "an error"};
-    int type = reply ? reply->type : 0;
-    return err_set(err, ERR_FORMAT, "%s: expected %s, Redis sent %s", what, expected,
-                   type >= 0 && type < 7 ? names[type] : "something else");
+    struct redis *c = redis_open(t);
+    redisContext *ctx = redisConnectFd(fd);
+    if (ctx)
+        adopt(c, ctx);
+    c->attached = true;
+    return c;
 }
 
-int redis_text(const struct redisReply *reply, const char *what, const char **s, size_t *len,
-               struct err *err)
+void redis_close(struct redis *c)
 {
-    if (!reply || (reply->type != REDIS_REPLY_STRING && reply->type != REDIS_REPLY_STATUS))
-        return other(reply, what, "a string", err);
-    *s = reply->str;
-    *len = reply->len;
-    return 0;
-}
-
-int redis_number(const struct redisReply *reply, const char *what, int64_t *n, struct err *err)
-{
-    if (!reply || reply->type != REDIS_REPLY_INTEGER)
-        return other(reply, what, "a number", err);
-    *n = reply->integer;
-    return 0;
-}
-
-int redis_list(const struct redisReply *reply, const char *what, size_t *n, struct err *err)
-{
-    if (!reply || reply->type != REDIS_REPLY_ARRAY)
-        return other(reply, what, "a list", err);
-    *n = reply->elements;
-    return 0;
-}
-
-const struct redisReply *redis_at(const struct redisReply *list, size_t i)
-{
-    return list->element[i];
+    if (!c)
+        return;
+    hang_up(c);
+    free(c);
 }

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/file.h"
+#include "base/url.h"
 #include "models/manifest.h"
 #include "models/registry_backend.h"
 
@@ -24,15 +24,6 @@ struct registry {
 bool registry_is_version(const char *s)
 {
     return manifest_is_version(s);
-}
-
-/* What stands before the host gives way to four asterisks. */
-static char *masked(const char *url)
-{
-    const char *begin = strstr(url, "://"), *at = strrchr(url, '@');
-    if (!begin || !at)
-        return xstrdup(url);
-    return file_path("%.*s****%s", (int)(begin + 3 - url), url, at);
 }
 
 static void default_by(char by[REGISTRY_BY + 1])
@@ -57,7 +48,7 @@ int registry_open(const char *url, struct registry **out, struct err *err)
         if (b->open(url + n + 1, &store, err) != 0)
             return -1;
         struct registry *r = xcalloc(1, sizeof *r);
-        *r = (struct registry){.backend = b, .store = store, .url = masked(url)};
+        *r = (struct registry){.backend = b, .store = store, .url = url_mask(url)};
         r->cache.bytes = REGISTRY_CACHE_BYTES;
         if (b->set_cache)
             b->set_cache(store, &r->cache);
@@ -65,8 +56,10 @@ int registry_open(const char *url, struct registry **out, struct err *err)
         *out = r;
         return 0;
     }
-    return err_set(err, ERR_CONFIG, "registry \"%.*s\": expected %s", (int)strcspn(url, "@"), url,
-                   known);
+    char *shown = url_mask(url);
+    int rc = err_set(err, ERR_CONFIG, "registry \"%s\": expected %s", shown, known);
+    free(shown);
+    return rc;
 }
 
 void registry_close(struct registry *r)
@@ -204,6 +197,12 @@ int registry_rollback(struct registry *r, const char *name, const char *alias,
 int registry_wait(struct registry *r, const char *name, int ms)
 {
     return r->backend->wait ? r->backend->wait(r->store, name, ms) : -1;
+}
+
+void registry_cancel(struct registry *r)
+{
+    if (r->backend->cancel)
+        r->backend->cancel(r->store);
 }
 
 void registry_set_by(struct registry *r, const char *by)

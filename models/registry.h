@@ -97,6 +97,9 @@ int registry_gc(struct registry *r, const char *name, int keep, char ***removed,
  * hints (dir always, Redis while it is away). Hints can be lost: look at times without one. */
 int registry_wait(struct registry *r, const char *name, int ms);
 
+/* From any thread, while another one is in a call: it and all later ones end soon, in failure. */
+void registry_cancel(struct registry *r);
+
 void registry_set_by(struct registry *r, const char *by); /* default: $USER@host name */
 
 /* Versions fetched from afar are kept in dir (made when missing) as DIR/NAME/VERSION, at most `bytes`

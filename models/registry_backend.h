@@ -35,6 +35,7 @@ struct registry_backend {
     int (*remove)(void *store, const char *name, const char *version, struct err *err);
     int (*gc)(void *store, const char *name, int keep, char ***removed, size_t *n, struct err *err);
     void (*set_cache)(void *store, struct registry_cache *cache); /* NULL: needs none */
+    void (*cancel)(void *store);                                  /* NULL: nothing takes long */
     int (*wait)(void *store, const char *name, int ms);           /* NULL: gives no hints */
 };
 

@@ -5,13 +5,15 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "models/redis.h"
 #include "models/registry_lock_backend.h"
 #include "models/registry_lock_redis.h"
+#include "models/registry_redis.h"
 
 #define LIFE_MS 30000 /* a job that was killed is in the way no longer */
+#define MAX_WORDS 16
 
 struct lock {
+    struct redis_target target;
     struct redis *redis;
     struct registry_lock_redis *lock;
     char by[REGISTRY_BY + 1];
@@ -20,23 +22,19 @@ struct lock {
 static int eval(void *connection, const char *script, const char *const *words, int n_keys, int n,
                 char answer[REGISTRY_LOCK_REPLY], struct err *err)
 {
-    const char *argv[16] = {"EVAL", script}, *text;
+    struct redis_word argv[MAX_WORDS] = {{"EVAL", 4}, {script, strlen(script)}};
+    struct redis_value *v;
     char keys[12];
-    struct redisReply *reply;
-    size_t len;
-    if (n > 13)
+    if (n > MAX_WORDS - 3)
         return err_set(err, ERR_USAGE, "a script with %d words", n);
-    (void)snprintf(keys, sizeof keys, "%d", n_keys);
-    argv[2] = keys;
+    argv[2] = (struct redis_word){keys, (size_t)snprintf(keys, sizeof keys, "%d", n_keys)};
     for (int i = 0; i < n; i++)
-        argv[3 + i] = words[i];
-    if (redis_command(connection, &reply, err, (size_t)n + 3, argv, NULL) != 0)
+        argv[3 + i] = (struct redis_word){words[i], strlen(words[i])};
+    if (redis_call(connection, argv, n + 3, REDIS_TEXT, false, &v, err) != 0)
         return -1;
-    int rc = redis_text(reply, "the lock's script", &text, &len, err);
-    if (rc == 0)
-        (void)snprintf(answer, REGISTRY_LOCK_REPLY, "%s", text);
-    redis_free(reply);
-    return rc;
+    (void)snprintf(answer, REGISTRY_LOCK_REPLY, "%s", v->text);
+    redis_free(v);
+    return 0;
 }
 
 static void release(void *state)
@@ -44,17 +42,20 @@ static void release(void *state)
     struct lock *l = state;
     registry_lock_redis_release(l->lock);
     redis_close(l->redis);
+    redis_target_done(&l->target);
     free(l);
 }
 
 static int take(const char *rest, const char *name, const char *owner, void **state,
                 long long *token, struct err *err)
 {
-    char *url = file_path("redis:%s", rest), *prefix = file_path("rubric:{%s}", name);
+    char *url = file_path("redis:%s", rest), *prefix = redis_key(name, "");
+    prefix[strlen(prefix) - 1] = '\0'; /* without the last colon */
     struct lock *l = xcalloc(1, sizeof *l);
     (void)snprintf(l->by, sizeof l->by, "retrain: %.80s", owner);
-    int rc = redis_open(url, &l->redis, err);
+    int rc = redis_target_parse(url, &l->target, err);
     if (rc == 0) {
+        l->redis = redis_open(&l->target);
         struct registry_lock_link link = {eval, l->redis};
         rc = registry_lock_redis_take(link, prefix, owner, LIFE_MS, &l->lock, err);
     }
@@ -72,6 +73,7 @@ static int take(const char *rest, const char *name, const char *owner, void **st
 /* KEYS token, versions, aliases, history; ARGV token, alias, from, to, by, channel. */
 static const char move[] =
     "local now = redis.call('HGET', KEYS[3], ARGV[2]) or '' "
+    "if now == ARGV[4] then return 'ok' end " /* sent twice: see redis.h */
     "if now ~= ARGV[3] then return 'the alias is at ' .. now end "
     "if not redis.call('ZSCORE', KEYS[2], ARGV[4]) then return 'no such version' end "
     "redis.call('HSET', KEYS[3], ARGV[2], ARGV[4]) "
@@ -86,9 +88,8 @@ static int promote(void *state, struct registry *r, const char *name, const char
     (void)token; /* the lock knows its own */
     if (registry_verify(r, name, to, err) != 0)
         return -1;
-    char *versions = file_path("rubric:{%s}:versions", name),
-         *aliases = file_path("rubric:{%s}:aliases", name),
-         *history = file_path("rubric:{%s}:history", name), *channel = file_path("rubric:%s", name);
+    char *versions = redis_key(name, "versions"), *aliases = redis_key(name, "aliases"),
+         *history = redis_key(name, "history"), *channel = file_path("rubric:%s", name);
     const char *words[] = {versions, aliases, history, alias, from, to, l->by, channel};
     int rc = registry_lock_redis_change(l->lock, move, words, 3, 8, err);
     free(channel);

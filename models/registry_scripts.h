@@ -15,8 +15,8 @@ static const char script_publish[] =
 static const char script_alias[] =
     "if not redis.call('ZSCORE', KEYS[1], ARGV[2]) then return 'missing' end "
     "local now = redis.call('HGET', KEYS[2], ARGV[1]) or '' "
+    "if now == ARGV[2] then return 'ok' end " /* sent twice, perhaps: see redis.h */
     "if ARGV[3] ~= '' and ARGV[3] ~= now then return 'changed' end "
-    "if now == ARGV[2] then return 'ok' end "
     "redis.call('HSET', KEYS[2], ARGV[1], ARGV[2]) "
     "redis.call('XADD', KEYS[3], '*', 'alias', ARGV[1], 'from', now, 'to', ARGV[2], 'by', ARGV[4]) "
     "redis.call('PUBLISH', ARGV[5], ARGV[1]) "

@@ -21,7 +21,7 @@ struct watch {
     const struct config *cfg;
     struct pipeline *pipeline;
     const char *name, *alias;
-    struct registry *registry; /* NULL: not open */
+    struct registry *registry;
     pthread_t thread;
     pthread_mutex_t lock; /* guards stop */
     pthread_cond_t cond;
@@ -148,11 +148,6 @@ static void look(struct watch *w)
 {
     struct err err;
     char version[REGISTRY_VERSION] = "", *dir = NULL;
-    if (!w->registry && load_registry(w->cfg->options, &w->registry, &err) != 0) {
-        w->registry = NULL;
-        complain(w, outcome_of(&err, SWAP_FAILED), "", &err);
-        return;
-    }
     if (registry_resolve(w->registry, w->name, w->alias, version, &err) != 0) {
         complain(w, err.code == ERR_CONFLICT ? SWAP_MISSING : outcome_of(&err, SWAP_FAILED), "",
                  &err);
@@ -200,8 +195,7 @@ static void wait_a_while(struct watch *w, int64_t until_ns)
     int64_t left;
     while (!stopped(w) && (left = until_ns - clock_ns()) > 0) {
         int64_t slice = left < SLICE_NS ? left : SLICE_NS;
-        int hint =
-            w->registry ? registry_wait(w->registry, w->name, (int)(slice / 1000000) + 1) : -1;
+        int hint = registry_wait(w->registry, w->name, (int)(slice / 1000000) + 1);
         if (hint > 0)
             return;
         int64_t at = clock_ns() + slice;
@@ -230,8 +224,12 @@ int watch_open(const struct config *cfg, struct pipeline *p, struct watch **out,
     metric_set(M_MODEL_CURRENT, 1);
     if (!cfg->registry || registry_is_version(options_str(cfg->options, "alias")))
         return 0;
-    struct watch *w = xcalloc(1, sizeof *w);
+    struct registry *registry;
     pthread_condattr_t attr;
+    if (load_registry(cfg->options, &registry, err) != 0)
+        return -1;
+    struct watch *w = xcalloc(1, sizeof *w);
+    w->registry = registry;
     w->cfg = cfg;
     w->pipeline = p;
     w->name = options_str(cfg->options, "name");
@@ -249,6 +247,7 @@ int watch_open(const struct config *cfg, struct pipeline *p, struct watch **out,
     if (rc != 0) {
         (void)pthread_cond_destroy(&w->cond);
         (void)pthread_mutex_destroy(&w->lock);
+        registry_close(w->registry);
         free(w);
         return err_set(err, ERR_IO, "cannot start the thread that watches the registry");
     }
@@ -264,6 +263,7 @@ void watch_close(struct watch *w)
     w->stop = true;
     (void)pthread_cond_signal(&w->cond);
     (void)pthread_mutex_unlock(&w->lock);
+    registry_cancel(w->registry); /* a Redis that hangs is not waited for */
     (void)pthread_join(w->thread, NULL);
     registry_close(w->registry);
     (void)pthread_cond_destroy(&w->cond);

@@ -14,6 +14,6 @@
 struct watch;
 /* *out NULL when there is nothing to watch: no registry, or a version instead of an alias. */
 int watch_open(const struct config *cfg, struct pipeline *p, struct watch **out, struct err *err);
-void watch_close(struct watch *w); /* waits for a fetch that is under way; NULL allowed */
+void watch_close(struct watch *w); /* ends a fetch that is under way; NULL allowed */
 
 #endif
