@@ -51,6 +51,8 @@ int err_exit_status(const struct err *err)
     case ERR_IO:
         return 74;
     case ERR_FORMAT:
+    case ERR_TRUNCATED:
+    case ERR_INCOMPLETE:
         return 65;
     case ERR_MISSING:
         return 66;

@@ -12,7 +12,9 @@ enum err_code {
     ERR_CONFIG,      /* an option or a config file is wrong */
     ERR_IO,          /* the operating system refused; see errno text in the message */
     ERR_FORMAT,      /* bytes from outside break their format */
+    ERR_TRUNCATED,   /* fewer bytes from outside than were said to be there */
     ERR_MISSING,     /* something named does not exist */
+    ERR_INCOMPLETE,  /* it exists, but a part of it does not */
     ERR_CONFLICT,    /* two facts contradict each other, or somebody else holds it */
     ERR_UNAVAILABLE, /* a service does not answer */
     ERR_NUMERIC,     /* NaN or infinity where none may be */

@@ -8,8 +8,11 @@
 char *url_mask(const char *s)
 {
     const char *begin = strstr(s, "://"), *end = strrchr(s, '@');
-    const char *colon = begin && end ? memchr(begin + 3, ':', strlen(begin + 3)) : NULL;
-    if (!colon || colon > end)
+    if (!end)
+        return xstrdup(s);
+    begin = begin && begin < end ? begin + 3 : strcspn(s, ":") < (size_t)(end - s) ? s : end;
+    const char *colon = begin < end ? memchr(begin, ':', (size_t)(end - begin)) : NULL;
+    if (!colon || strncmp(s, "dir:", 4) == 0)
         return xstrdup(s);
     return file_path("%.*s****%s", (int)(colon + 1 - s), s, end);
 }

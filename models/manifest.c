@@ -256,8 +256,9 @@ static int verify_entry(const struct manifest_entry *e, const char *dir, struct 
     int64_t bytes = 0;
     int rc = plain_size(path, &bytes, err);
     if (rc == 0 && bytes != e->bytes)
-        rc = err_set(err, ERR_FORMAT, "%s: expected %lld bytes, found %lld", path,
-                     (long long)e->bytes, (long long)bytes);
+        rc = err_set(err, bytes < e->bytes ? ERR_TRUNCATED : ERR_FORMAT,
+                     "%s: expected %lld bytes, found %lld", path, (long long)e->bytes,
+                     (long long)bytes);
     if (rc == 0)
         rc = sha256_file(path, sum, NULL, err);
     if (rc == 0 && strcmp(sum, e->sha256) != 0)

@@ -172,10 +172,17 @@ static void adopt(struct redis *c, redisContext *ctx)
     c->ctx = ctx;
 }
 
+static bool cancelled(const struct redis *c)
+{
+    return c->target->cancelled && atomic_load(c->target->cancelled);
+}
+
 /* hiredis writes without MSG_NOSIGNAL: a server that left must not kill the process, and what the
  * program does with SIGPIPE is not ours to change. */
-static int write_all(redisContext *ctx)
+static int write_all(const struct redis *c)
 {
+    redisContext *ctx = c->ctx;
+    int64_t end = clock_ns() + (int64_t)c->target->call_ms * 1000000;
     sigset_t pipe_only, before, pending;
     (void)sigemptyset(&pipe_only);
     (void)sigaddset(&pipe_only, SIGPIPE);
@@ -183,9 +190,15 @@ static int write_all(redisContext *ctx)
     bool was = sigismember(&pending, SIGPIPE) == 1;
     (void)pthread_sigmask(SIG_BLOCK, &pipe_only, &before);
     int done = 0, rc = 0;
-    while (rc == 0 && !done)
-        rc = redisBufferWrite(ctx, &done) == REDIS_OK ? 0 : -1;
-    int kept = errno;
+    int kept = ETIMEDOUT;
+    while (rc == 0 && !done) {
+        if (clock_ns() > end || cancelled(c)) {
+            rc = -1;
+        } else if (redisBufferWrite(ctx, &done) != REDIS_OK) {
+            rc = -1;
+            kept = errno;
+        }
+    }
     if (rc != 0 && !was)
         while (sigtimedwait(&pipe_only, NULL, &(struct timespec){0}) < 0 && errno == EINTR)
             ;
@@ -199,11 +212,6 @@ static const char *why(const redisContext *ctx, int number)
     if (ctx->err == REDIS_ERR_IO)
         return number == EAGAIN || number == EWOULDBLOCK ? "no answer in time" : strerror(number);
     return ctx->errstr;
-}
-
-static bool cancelled(const struct redis *c)
-{
-    return c->target->cancelled && atomic_load(c->target->cancelled);
 }
 
 /* One reply, in call_ms whatever the server does. */
@@ -297,7 +305,7 @@ static int send_words(struct redis *c, const struct redis_word *words, int n, st
     }
     if (redisAppendCommandArgv(c->ctx, n, data, len) != REDIS_OK)
         return away(c, err, "send", c->ctx->errstr);
-    return write_all(c->ctx) == 0 ? 0 : away(c, err, "write", why(c->ctx, errno));
+    return write_all(c) == 0 ? 0 : away(c, err, "write", why(c->ctx, errno));
 }
 
 static int take_reply(struct redis *c, enum redis_type want, bool nil, struct redis_value **out,
@@ -389,7 +397,8 @@ static int take_message(struct redis *c)
     int found = 0;
     if (r)
         found = r->type == REDIS_LIST && r->len == 3 && r->item[0]->type == REDIS_TEXT &&
-                        strcmp(r->item[0]->text, "message") == 0
+                        (strcmp(r->item[0]->text, "message") == 0 ||
+                         strcmp(r->item[0]->text, "subscribe") == 0)
                     ? 1
                     : 2;
     redis_free(v);

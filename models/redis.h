@@ -63,7 +63,7 @@ int redis_do(struct redis *c, enum redis_type want, bool nil, struct redis_value
              struct err *err, ...);
 
 /* Waits up to ms for a message on channel, which this connection then is for and nothing else. 1: a
- * message came, 0: none, -1: the connection is gone. */
+ * message came, or listening began (what came before is not known); 0: none, -1: the connection is gone. */
 int redis_wait(struct redis *c, const char *channel, int ms);
 
 #endif

@@ -26,12 +26,13 @@ bool registry_is_version(const char *s)
     return manifest_is_version(s);
 }
 
-static void default_by(char by[REGISTRY_BY + 1])
+static void default_by(struct registry *r)
 {
     const char *user = getenv("USER");
-    char host[64] = "";
+    char host[64] = "", by[REGISTRY_BY + 1];
     (void)gethostname(host, sizeof host - 1);
-    (void)snprintf(by, REGISTRY_BY + 1, "%s@%s", user && *user ? user : "unknown", host);
+    (void)snprintf(by, sizeof by, "%s@%s", user && *user ? user : "unknown", host);
+    registry_set_by(r, by);
 }
 
 int registry_open(const char *url, struct registry **out, struct err *err)
@@ -52,7 +53,7 @@ int registry_open(const char *url, struct registry **out, struct err *err)
         r->cache.bytes = REGISTRY_CACHE_BYTES;
         if (b->set_cache)
             b->set_cache(store, &r->cache);
-        default_by(r->by);
+        default_by(r);
         *out = r;
         return 0;
     }
@@ -97,15 +98,27 @@ int registry_push(struct registry *r, const char *name, const char *dir,
     return r->backend->push(r->store, name, dir, version, err);
 }
 
-int registry_set_alias(struct registry *r, const char *name, const char *alias, const char *version,
-                       struct err *err)
+static int change_alias(struct registry *r, const char *name, const char *alias, const char *to,
+                        const char *expect, struct err *err)
 {
     if (need_word(r, "model", name, err) != 0 || need_word(r, "alias", alias, err) != 0 ||
-        need_version(r, version, err) != 0)
+        need_version(r, to, err) != 0)
         return -1;
     if (manifest_is_version(alias)) /* registry_resolve could not tell it from one */
         return err_set(err, ERR_USAGE, "%s: alias \"%s\": looks like a version", r->url, alias);
-    return r->backend->set_alias(r->store, name, alias, version, NULL, r->by, err);
+    return r->backend->set_alias(r->store, name, alias, to, expect, r->by, err);
+}
+
+int registry_set_alias(struct registry *r, const char *name, const char *alias, const char *version,
+                       struct err *err)
+{
+    return change_alias(r, name, alias, version, NULL, err);
+}
+
+int registry_move_alias(struct registry *r, const char *name, const char *alias, const char *from,
+                        const char *to, struct err *err)
+{
+    return change_alias(r, name, alias, to, from, err);
 }
 
 int registry_resolve(struct registry *r, const char *name, const char *what,
@@ -188,7 +201,7 @@ int registry_rollback(struct registry *r, const char *name, const char *alias,
     if (!manifest_is_version(before))
         return err_set(err, ERR_MISSING, "%s: the history of %s knows no version before %s", r->url,
                        alias, now);
-    if (r->backend->set_alias(r->store, name, alias, before, now, r->by, err) != 0)
+    if (registry_move_alias(r, name, alias, now, before, err) != 0)
         return -1;
     memcpy(version, before, sizeof before);
     return 0;
@@ -207,9 +220,9 @@ void registry_cancel(struct registry *r)
 
 void registry_set_by(struct registry *r, const char *by)
 {
-    (void)snprintf(r->by, sizeof r->by, "%s", by);
+    (void)snprintf(r->by, sizeof r->by, "%s", *by ? by : "unknown");
     for (char *c = r->by; *c; c++) /* the history is a line a change */
-        if ((unsigned char)*c <= ' ')
+        if ((unsigned char)*c <= ' ' || *c == 127)
             *c = '_';
 }
 

@@ -55,6 +55,9 @@ int registry_push(struct registry *r, const char *name, const char *dir,
 /* The version must exist and verify. Appended to the history with who did it (registry_set_by). */
 int registry_set_alias(struct registry *r, const char *name, const char *alias, const char *version,
                        struct err *err);
+/* Only when the alias is at `from` ("": there is no such alias), else ERR_CONFLICT. */
+int registry_move_alias(struct registry *r, const char *name, const char *alias, const char *from,
+                        const char *to, struct err *err);
 /* Back to the version that the alias named before, by the history; ERR_CONFLICT when somebody else
  * changes it meanwhile, ERR_MISSING when there is none. */
 int registry_rollback(struct registry *r, const char *name, const char *alias,

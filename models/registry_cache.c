@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -27,31 +28,73 @@ static int find_dir(struct registry_cache *c, struct err *err)
     return 0;
 }
 
+/* One process at a time takes names away or gives them, so that what a name stands for is never half
+ * gone. -1: not to be had (another process would only lose a race for it). */
+static int lock_cache(const struct registry_cache *c)
+{
+    char *path = file_path("%s/.lock", c->dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (fd >= 0)
+        (void)flock(fd, LOCK_EX);
+    free(path);
+    return fd;
+}
+
+static void unlock_cache(int fd)
+{
+    if (fd >= 0)
+        (void)close(fd);
+}
+
+/* Its name goes first, by one rename: a reader with open files keeps them, nobody sees half of it. */
+static int retire(const char *path)
+{
+    char *aside = file_path("%s.retired.%ld", path, (long)getpid());
+    int rc = rename(path, aside) == 0 ? file_remove_dir(aside, NULL) : -1;
+    free(aside);
+    return rc;
+}
+
+static int check(const char *path, const char *name, const char *version, struct err *err)
+{
+    struct manifest m;
+    if (manifest_read(&m, path, err) != 0)
+        return -1;
+    int rc = 0;
+    if (strcmp(m.name, name) != 0 || strcmp(m.version, version) != 0)
+        rc = err_set(err, ERR_FORMAT, "%s: is of %s %s", path, m.name, m.version);
+    if (rc == 0)
+        rc = manifest_verify(&m, path, err);
+    manifest_done(&m);
+    return rc;
+}
+
 int cache_find(struct registry_cache *c, const char *name, const char *version, char **path,
                struct err *err)
 {
-    struct manifest m;
+    struct err why = {0};
     if (find_dir(c, err) != 0)
         return -1;
     *path = file_path("%s/%s/%s", c->dir, name, version);
-    int rc = 1;
     if (file_exists(*path)) {
-        if (manifest_read(&m, *path, NULL) == 0) {
-            if (strcmp(m.name, name) == 0 && strcmp(m.version, version) == 0 &&
-                manifest_verify(&m, *path, NULL) == 0)
-                rc = 0;
-            manifest_done(&m);
-        }
+        int lock = lock_cache(c), rc = check(*path, name, version, &why);
+        /* Damage goes; what only could not be read this time stays. */
         if (rc == 0)
             (void)utimensat(AT_FDCWD, *path, NULL, 0); /* used now */
-        else
-            (void)file_remove_dir(*path, NULL);
+        else if (why.code != ERR_IO)
+            (void)retire(*path);
+        unlock_cache(lock);
+        if (rc == 0)
+            return 0;
     }
-    if (rc != 0) {
-        free(*path);
-        *path = NULL;
+    free(*path);
+    *path = NULL;
+    if (why.code == ERR_IO) {
+        if (err)
+            *err = why;
+        return -1;
     }
-    return rc;
+    return 1;
 }
 
 int cache_begin(struct registry_cache *c, const char *name, char **tmp, struct err *err)
@@ -81,6 +124,26 @@ struct cached {
     char *path;
     int64_t bytes, used_ns;
 };
+
+/* A version that an alias was last served by: what a start without the registry needs. */
+static bool noted(const char *dir, const char *version)
+{
+    struct file_list list;
+    char *aliases = file_path("%s/aliases", dir);
+    bool found = false;
+    if (file_list(aliases, &list, NULL) == 0) {
+        for (size_t i = 0; i < list.n; i++) {
+            char *path = file_path("%s/%s", aliases, list.names[i]), *line = NULL;
+            if (file_read(path, 64, &line, NULL, NULL) == 0)
+                found |= strncmp(line, version, REGISTRY_VERSION - 1) == 0;
+            free(line);
+            free(path);
+        }
+        file_list_free(&list);
+    }
+    free(aliases);
+    return found;
+}
 
 static int by_use(const void *a, const void *b)
 {
@@ -123,9 +186,14 @@ static void make_room(const struct registry_cache *c, const char *kept)
             char *path = file_path("%s/%s", dir, versions.names[k]);
             struct stat st;
             bool version = manifest_is_version(versions.names[k]);
+            if (version && noted(dir, versions.names[k])) {
+                sum += bytes_of(path);
+                free(path);
+                continue;
+            }
             if (stat(path, &st) == 0 && S_ISDIR(st.st_mode) &&
-                (version || (strncmp(versions.names[k], ".fetch.", 7) == 0 &&
-                             time(NULL) - st.st_mtime > 3600))) {
+                (version ||
+                 (strcmp(versions.names[k], "aliases") != 0 && time(NULL) - st.st_mtime > 3600))) {
                 all[n] = (struct cached){
                     path, bytes_of(path),
                     version ? st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec : 0};
@@ -141,7 +209,7 @@ static void make_room(const struct registry_cache *c, const char *kept)
     qsort(all, n, sizeof *all, by_use);
     for (size_t i = 0; i < n; i++) {
         if ((sum > c->bytes || all[i].used_ns == 0) && strcmp(all[i].path, kept) != 0 &&
-            file_remove_dir(all[i].path, NULL) == 0)
+            retire(all[i].path) == 0)
             sum -= all[i].bytes;
         free(all[i].path);
     }
@@ -152,27 +220,29 @@ int cache_keep(struct registry_cache *c, char *tmp, const struct manifest *m, ch
                struct err *err)
 {
     char *text = manifest_text(m), *file = file_path("%s/%s", tmp, MANIFEST_FILE);
-    char *to = file_path("%s/%s/%s", c->dir, m->name, m->version), *found = NULL;
+    char *to = file_path("%s/%s/%s", c->dir, m->name, m->version);
     int rc = file_replace(file, text, strlen(text), err);
     if (rc == 0)
         rc = manifest_verify(m, tmp, err);
     if (rc == 0 && chmod(tmp, 0755) != 0)
         rc = err_set(err, ERR_IO, "%s: chmod: %s", tmp, strerror(errno));
+    int lock = lock_cache(c);
     if (rc == 0 && rename(tmp, to) != 0) {
         int why = errno; /* another process may have been quicker */
-        if (cache_find(c, m->name, m->version, &found, NULL) != 0)
+        if (check(to, m->name, m->version, NULL) != 0)
             rc = err_set(err, ERR_IO, "%s: rename: %s", to, strerror(why));
-        free(found);
     }
     free(text);
     free(file);
     cache_drop(tmp);
+    if (rc == 0)
+        make_room(c, to);
+    unlock_cache(lock);
     if (rc != 0) {
         free(to);
         return -1;
     }
     *path = to;
-    make_room(c, to);
     return 0;
 }
 

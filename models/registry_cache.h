@@ -12,7 +12,8 @@ struct registry_cache {
 };
 
 /* The directory of a version that is there and verifies: 0, malloc'd *path. 1: not there. -1: err. A
- * damaged one is removed and counts as not there. */
+ * damaged one is removed and counts as not there; one that only cannot be read is an error. Versions
+ * that cache_note named are never removed to make room. */
 int cache_find(struct registry_cache *c, const char *name, const char *version, char **path,
                struct err *err);
 /* A new hidden directory to fill, malloc'd; cache_keep gives it its name (verifying it against m) or

@@ -173,6 +173,21 @@ static int prepare(const char *name, const char *dir, const char *tmp, struct ma
     return rc;
 }
 
+/* A damaged version gives way to the same content, whole again. */
+static int exchange(const char *path, const char *tmp, struct err *err)
+{
+    char *aside = file_path("%s.damaged", path);
+    int rc = file_remove_dir(aside, err);
+    if (rc == 0 && rename(path, aside) != 0)
+        rc = fail(err, path, "rename");
+    if (rc == 0 && rename(tmp, path) != 0)
+        rc = fail(err, path, "rename");
+    if (rc == 0)
+        (void)file_remove_dir(aside, NULL); /* what else lies in it is nobody's version */
+    free(aside);
+    return rc;
+}
+
 /* Gives the version its name, unless somebody else has done so with the same files. */
 static int publish(const char *versions, const char *tmp, const struct manifest *m, struct err *err)
 {
@@ -181,11 +196,10 @@ static int publish(const char *versions, const char *tmp, const struct manifest 
     if (!file_exists(path) && rename(tmp, path) == 0) {
         rc = file_sync_dir(versions, err);
     } else if (file_exists(path)) {
-        rc = verify(path, m->name, m->version, err);
-        if (rc == 0)
+        if (verify(path, m->name, m->version, NULL) == 0)
             rc = file_remove_dir(tmp, err);
         else
-            (void)err_prefix(err, "the version exists already and is damaged");
+            rc = exchange(path, tmp, err);
     } else {
         rc = fail(err, path, "rename");
     }
@@ -250,14 +264,21 @@ static int lock_model(const struct store *s, const char *name, struct err *err)
     return fd;
 }
 
+/* A line is whole or not there: what a full disk cut off is taken back. */
 static int append_history(const struct store *s, const char *name, const char *line,
                           struct err *err)
 {
     char *path = file_path("%s/%s/history", s->root, name);
     size_t n = strlen(line);
     int rc = 0, fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
-    if (fd < 0 || write(fd, line, n) != (ssize_t)n || fsync(fd) != 0)
+    struct stat st = {0};
+    if (fd < 0 || fstat(fd, &st) != 0)
+        rc = fail(err, path, "open");
+    else if (write(fd, line, n) != (ssize_t)n || fsync(fd) != 0) {
         rc = fail(err, path, "append");
+        if (ftruncate(fd, st.st_size) != 0)
+            (void)err_prefix(err, "and what was written of it cannot be taken back");
+    }
     if (fd >= 0)
         (void)close(fd);
     free(path);
@@ -291,13 +312,20 @@ static int flip(const struct store *s, const char *name, const char *alias, cons
     if (rc == 0 && file_exists(path) && read_alias(path, now, NULL) != 0)
         now[0] = '\0'; /* damaged: setting it again mends it */
     if (rc == 0 && expect && strcmp(now, expect) != 0)
-        rc = err_set(err, ERR_CONFLICT, "%s: names %s no more", path, expect);
+        rc = err_set(err, ERR_CONFLICT, "%s: names %s now, not %s", path, *now ? now : "nothing",
+                     *expect ? expect : "nothing");
+    char *there = version_path(s, name, version);
+    if (rc == 0 && !file_exists(there)) /* gc may have been quicker than the verification */
+        rc = err_set(err, ERR_MISSING, "%s: no such version", there);
+    free(there);
     if (rc == 0 && strcmp(now, version) != 0) {
-        rc = file_replace(path, line, strlen(line), err);
+        /* The history first: a line whose change never came is passed over by a rollback, a change
+         * without its line would lead it astray. */
         char *entry = file_path("%lld %s %s %s %s\n", (long long)clock_wall_ms(), by, alias,
                                 now[0] ? now : "-", version);
+        rc = append_history(s, name, entry, err);
         if (rc == 0)
-            rc = append_history(s, name, entry, err);
+            rc = file_replace(path, line, strlen(line), err);
         free(entry);
     }
     free(line);
@@ -461,6 +489,8 @@ static int remove_locked(void *store, const char *name, const char *version, str
         free(all);
         if (!file_exists(path))
             rc = err_set(err, ERR_MISSING, "%s: no such version", path);
+        else if (file_remove_dir(gone, err) != 0) /* of a removal that was killed */
+            rc = -1;
         else if (rename(path, gone) != 0) /* readers see all of it or none */
             rc = fail(err, path, "rename");
         else
@@ -495,6 +525,23 @@ static int newest_first(const void *a, const void *b)
     return (x->tv_nsec < y->tv_nsec) - (x->tv_nsec > y->tv_nsec);
 }
 
+/* When anything in a directory was last written: the copy of a large file moves no directory's time. */
+static time_t newest_in(const char *dir, time_t newest)
+{
+    struct file_list list;
+    struct stat st;
+    if (file_list(dir, &list, NULL) != 0)
+        return newest;
+    for (size_t i = 0; i < list.n; i++) {
+        char *path = file_path("%s/%s", dir, list.names[i]);
+        if (stat(path, &st) == 0 && st.st_mtime > newest)
+            newest = st.st_mtime;
+        free(path);
+    }
+    file_list_free(&list);
+    return newest;
+}
+
 /* What killed pushes and removals left behind. */
 static void sweep(const struct store *s, const char *name)
 {
@@ -505,7 +552,7 @@ static void sweep(const struct store *s, const char *name)
             char *path = file_path("%s/%s", dir, list.names[i]);
             struct stat st;
             if (!manifest_is_version(list.names[i]) && stat(path, &st) == 0 &&
-                time(NULL) - st.st_mtime > LEASE_SECONDS)
+                time(NULL) - newest_in(path, st.st_mtime) > LEASE_SECONDS)
                 (void)file_remove_dir(path, NULL);
             free(path);
         }
@@ -549,13 +596,13 @@ static int gc_locked(void *store, const char *name, int keep, char ***removed, s
     }
     free(aged);
     free(all);
+    sweep(store, name);
     if (rc != 0) {
         while (gone-- > 0)
             free(versions[gone]);
         free(versions);
         return -1;
     }
-    sweep(store, name);
     *removed = versions;
     *n = gone;
     return 0;

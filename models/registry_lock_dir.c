@@ -138,23 +138,9 @@ static int still_held(const struct lock *l, long long token, struct err *err)
 static int dir_promote(void *state, struct registry *r, const char *name, const char *alias,
                        const char *from, const char *to, long long token, struct err *err)
 {
-    struct lock *l = state;
-    char now[REGISTRY_VERSION] = "";
-    struct err missing = {0};
-    if (still_held(l, token, err) != 0)
+    if (still_held(state, token, err) != 0)
         return -1;
-    if (registry_resolve(r, name, alias, now, &missing) != 0) {
-        if (missing.code != ERR_MISSING) {
-            if (err)
-                *err = missing;
-            return -1;
-        }
-        now[0] = '\0';
-    }
-    if (strcmp(now, from) != 0)
-        return err_set(err, ERR_CONFLICT, "%s of %s is at %s now, and was at %s before: left alone",
-                       alias, name, *now ? now : "nothing", *from ? from : "nothing");
-    return registry_set_alias(r, name, alias, to, err);
+    return registry_move_alias(r, name, alias, from, to, err);
 }
 
 const struct registry_lock_backend registry_lock_dir = {

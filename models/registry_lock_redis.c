@@ -17,7 +17,12 @@ enum { NUMBER = 24, MAX_WORDS = 16 };
 static const char script_take[] =
     "local held = redis.call('GET', KEYS[1])\n"
     "if held then return 'held ' .. held end\n"
-    "local token = redis.call('INCR', KEYS[2])\n"
+    /* Greater than any before, also where Redis lost the last ones: they follow its clock. */
+    "local t = redis.call('TIME')\n"
+    "local token = math.max((tonumber(redis.call('GET', KEYS[2])) or 0) + 1,\n"
+    "                       t[1] * 1000 + math.floor(t[2] / 1000))\n"
+    "token = string.format('%.0f', token)\n"
+    "redis.call('SET', KEYS[2], token)\n"
     "redis.call('SET', KEYS[1], token .. ' ' .. ARGV[1], 'PX', ARGV[2])\n"
     "return 'token ' .. token\n";
 

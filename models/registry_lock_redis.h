@@ -1,7 +1,8 @@
 /* The lock of a registry in Redis. Its keys:
  *
  *   PREFIX:lock    "TOKEN OWNER", expires when its holder does not renew it
- *   PREFIX:token   the last token given; never expires, so tokens never start again
+ *   PREFIX:token   the last token given, at least the milliseconds of Redis' clock: greater than all before
+ *                  even where Redis lost the last ones
  *
  * A thread of its own renews the lock at a third of its life time, on a connection that belongs to
  * the lock alone. When renewing fails for a life time, or Redis forgot, another job may take it: what

@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include "base/buf.h"
-#include "base/clock.h"
 #include "base/file.h"
+#include "base/sha256.h"
 #include "models/registry_chunks.h"
 #include "models/registry_scripts.h"
 
@@ -116,23 +116,28 @@ static int check_eviction(struct redis_store *s, struct err *err)
     return rc;
 }
 
+/* A push under way. force: send and publish again what is there, for it was found damaged. */
+struct push {
+    struct redis_store *s;
+    const char *name, *dir;
+    struct buf lines;
+    bool force;
+};
+
 /* Sends what the server does not have; leased first, so that gc cannot take it in between. */
-static int send_chunk(struct redis_store *s, const char *name, const char *sha, const char *data,
-                      size_t len, struct err *err)
+static int send_chunk(const struct push *p, const char *sha, const char *data, size_t len,
+                      struct err *err)
 {
-    char *chunk = redis_key_of(name, "chunk", sha), *chunks = redis_key(name, "chunks"),
-         *leases = redis_key(name, "leases"), until[24];
+    char *chunk = redis_key_of(p->name, "chunk", sha), *chunks = redis_key(p->name, "chunks"),
+         *leases = redis_key(p->name, "leases"), life[24];
     struct redis_value *there = NULL;
-    (void)snprintf(until, sizeof until, "%" PRId64, clock_wall_ms() + LEASE_MS);
-    int rc = redis_do(s->conn, REDIS_INT, false, NULL, err, "ZADD", leases, until, sha, NULL);
-    if (rc == 0)
-        rc = redis_do(s->conn, REDIS_INT, false, &there, err, "STRLEN", chunk, NULL);
-    if (rc == 0 && there->n != (int64_t)len) {
-        struct redis_word words[] = {{"SET", 3}, {chunk, strlen(chunk)}, {data, len}};
-        rc = redis_call(s->conn, words, 3, REDIS_TEXT, false, NULL, err);
+    (void)snprintf(life, sizeof life, "%d", LEASE_MS);
+    const char *words[] = {leases, chunks, chunk, sha, life, NULL};
+    int rc = redis_script(p->s, script_lease, 3, words, REDIS_INT, &there, err);
+    if (rc == 0 && (p->force || there->n != (int64_t)len)) {
+        struct redis_word set[] = {{"SET", 3}, {chunk, strlen(chunk)}, {data, len}};
+        rc = redis_call(p->s->conn, set, 3, REDIS_TEXT, false, NULL, err);
     }
-    if (rc == 0)
-        rc = redis_do(s->conn, REDIS_INT, false, NULL, err, "SADD", chunks, sha, NULL);
     redis_free(there);
     free(chunk);
     free(chunks);
@@ -140,73 +145,112 @@ static int send_chunk(struct redis_store *s, const char *name, const char *sha, 
     return rc;
 }
 
-static int send_file(struct redis_store *s, const char *name, const char *path, size_t index,
-                     int64_t bytes, struct buf *lines, struct err *err)
+/* As many bytes as there are, up to n. */
+static ssize_t read_block(int fd, char *to, size_t n)
 {
-    struct file_map map;
-    if (file_map_open(&map, path, err) != 0)
-        return -1;
-    int rc = (int64_t)map.len == bytes
-                 ? 0
-                 : err_set(err, ERR_CONFLICT, "%s: changed while it was sent", path);
-    for (size_t at = 0; at < map.len && rc == 0; at += CHUNK_BYTES) {
-        size_t n = map.len - at < CHUNK_BYTES ? map.len - at : CHUNK_BYTES;
-        char sha[SHA256_HEX], *copy = xmalloc(n);
-        memcpy(copy, (const char *)map.data + at, n); /* what is summed is what is sent */
-        sha256_hex(copy, n, sha);
-        rc = send_chunk(s, name, sha, copy, n, err);
-        buf_printf(lines, "%zu %s %zu\n", index, sha, n);
-        free(copy);
+    size_t at = 0;
+    while (at < n) {
+        ssize_t got = read(fd, to + at, n - at);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return -1;
+        if (got == 0)
+            break;
+        at += (size_t)got;
     }
-    file_map_close(&map);
+    return (ssize_t)at;
+}
+
+/* Sends a file in chunks; its sum must come out as the manifest has it. */
+static int send_file(struct push *p, const struct manifest_entry *e, size_t index, struct err *err)
+{
+    char *path = file_path("%s/%s", p->dir, e->name), sum[SHA256_HEX], sha[SHA256_HEX];
+    char *block = xmalloc(CHUNK_BYTES);
+    struct sha256 *whole = sha256_open();
+    int fd = open(path, O_RDONLY | O_CLOEXEC), rc = 0;
+    ssize_t got = 0;
+    if (fd < 0)
+        rc = err_set(err, ERR_IO, "%s: open: %s", path, strerror(errno));
+    while (rc == 0 && (got = read_block(fd, block, CHUNK_BYTES)) > 0) {
+        sha256_hex(block, (size_t)got, sha);
+        sha256_add(whole, block, (size_t)got);
+        rc = send_chunk(p, sha, block, (size_t)got, err);
+        buf_printf(&p->lines, "%zu %s %zd\n", index, sha, got);
+    }
+    if (rc == 0 && got < 0)
+        rc = err_set(err, ERR_IO, "%s: read: %s", path, strerror(errno));
+    sha256_close(whole, sum);
+    if (rc == 0 && strcmp(sum, e->sha256) != 0)
+        rc = err_set(err, ERR_CONFLICT, "%s: changed while it was sent", path);
+    if (fd >= 0)
+        (void)close(fd);
+    free(block);
+    free(path);
     return rc;
 }
 
-static int publish(struct redis_store *s, const char *name, const struct manifest *m,
-                   const struct buf *lines, struct err *err)
+static int publish(const struct push *p, const struct manifest *m, struct err *err)
 {
-    char *version = redis_key_of(name, "version", m->version),
-         *versions = redis_key(name, "versions");
-    char *text = manifest_text(m), now[24], word[16];
-    (void)snprintf(now, sizeof now, "%" PRId64, clock_wall_ms());
-    const char *words[] = {version, versions, m->version, text, lines->data ? lines->data : "",
-                           now,     NULL};
-    int rc = redis_script_word(s, script_publish, 2, words, word, err);
+    char *version = redis_key_of(p->name, "version", m->version),
+         *versions = redis_key(p->name, "versions"), *prefix = redis_key(p->name, "");
+    char *text = manifest_text(m), word[16];
+    const char *words[] = {version,
+                           versions,
+                           m->version,
+                           text,
+                           p->lines.data ? p->lines.data : "",
+                           prefix,
+                           p->force ? "1" : "",
+                           NULL};
+    int rc = redis_script_word(p->s, script_publish, 2, words, word, err);
+    if (rc == 0 && strcmp(word, "ok") != 0)
+        rc = err_set(err, ERR_CONFLICT,
+                     "%s: %s: chunks were collected before it was published; push again",
+                     p->s->target.url, version);
     free(version);
     free(versions);
+    free(prefix);
     free(text);
     return rc;
 }
 
 static int verify(void *store, const char *name, const char *version, struct err *err);
 
+static int send_all(struct push *p, const struct manifest *m, struct err *err)
+{
+    int rc = 0;
+    buf_reset(&p->lines);
+    for (size_t i = 0; i < m->n && rc == 0; i++)
+        rc = send_file(p, &m->files[i], i, err);
+    if (rc == 0)
+        rc = publish(p, m, err);
+    return rc == 0 ? verify(p->s, p->name, m->version, err) : rc; /* written is not kept */
+}
+
+static bool damaged(const struct err *err)
+{
+    return err->code == ERR_FORMAT || err->code == ERR_TRUNCATED || err->code == ERR_INCOMPLETE;
+}
+
 static int push(void *store, const char *name, const char *dir, char version[REGISTRY_VERSION],
                 struct err *err)
 {
-    struct redis_store *s = store;
-    struct manifest m, again;
-    struct buf lines;
-    if (check_eviction(s, err) != 0 || manifest_make(&m, name, dir, err) != 0)
+    struct push p = {.s = store, .name = name, .dir = dir};
+    struct manifest m;
+    struct err own;
+    err = err ? err : &own;
+    if (check_eviction(p.s, err) != 0 || manifest_make(&m, name, dir, err) != 0)
         return -1;
-    buf_init(&lines, CHUNKS_MAX_TEXT);
-    int rc = 0;
-    for (size_t i = 0; i < m.n && rc == 0; i++) {
-        char *path = file_path("%s/%s", dir, m.files[i].name);
-        rc = send_file(s, name, path, i, m.files[i].bytes, &lines, err);
-        free(path);
+    buf_init(&p.lines, CHUNKS_MAX_TEXT);
+    int rc = send_all(&p, &m, err);
+    if (rc != 0 && damaged(err)) { /* what was there already: pushing the same content mends it */
+        p.force = true;
+        rc = send_all(&p, &m, err);
     }
-    if (rc == 0 && (rc = manifest_make(&again, name, dir, err)) == 0) {
-        if (strcmp(again.version, m.version) != 0)
-            rc = err_set(err, ERR_CONFLICT, "%s: changed while it was sent", dir);
-        manifest_done(&again);
-    }
-    if (rc == 0)
-        rc = publish(s, name, &m, &lines, err);
-    if (rc == 0)
-        rc = verify(s, name, m.version, err); /* written is not kept: read it back */
     if (rc == 0)
         memcpy(version, m.version, sizeof m.version);
-    buf_done(&lines);
+    buf_done(&p.lines);
     manifest_done(&m);
     return rc;
 }
@@ -218,6 +262,8 @@ static int parse_version(const struct redis_value *v, const char *where, const c
 {
     if (v->item[0]->type != REDIS_TEXT || v->item[1]->type != REDIS_TEXT)
         return err_set(err, ERR_FORMAT, "%s: manifest and chunks are no texts", where);
+    if (v->item[0]->len > MANIFEST_MAX_BYTES)
+        return err_set(err, ERR_FORMAT, "%s: a manifest of %zu bytes", where, v->item[0]->len);
     if (manifest_parse(m, where, v->item[0]->text, v->item[0]->len, err) != 0)
         return -1;
     int rc = 0;
@@ -251,16 +297,16 @@ static int describe(struct redis_store *s, const char *name, const char *version
 
 /* One chunk, checked; written to fd unless that is < 0. */
 static int take_chunk(struct redis_store *s, const char *name, const struct chunk *c, int fd,
-                      struct err *err)
+                      struct sha256 *whole, struct err *err)
 {
     char *k = redis_key_of(name, "chunk", c->sha256), sha[SHA256_HEX] = "";
     struct redis_value *v = NULL;
     int rc = redis_do(s->conn, REDIS_TEXT, true, &v, err, "GET", k, NULL);
     if (rc == 0 && v->type == REDIS_NIL)
-        rc = err_set(err, ERR_MISSING, "%s: %s: the chunk is not there", s->target.url, k);
+        rc = err_set(err, ERR_INCOMPLETE, "%s: %s: the chunk is not there", s->target.url, k);
     if (rc == 0 && v->len != c->bytes)
-        rc = err_set(err, ERR_FORMAT, "%s: %s: %zu bytes instead of %zu", s->target.url, k, v->len,
-                     c->bytes);
+        rc = err_set(err, v->len < c->bytes ? ERR_TRUNCATED : ERR_FORMAT,
+                     "%s: %s: %zu bytes instead of %zu", s->target.url, k, v->len, c->bytes);
     if (rc == 0) {
         sha256_hex(v->text, v->len, sha);
         if (strcmp(sha, c->sha256) != 0)
@@ -274,28 +320,65 @@ static int take_chunk(struct redis_store *s, const char *name, const struct chun
         else if (errno != EINTR)
             rc = err_set(err, ERR_IO, "cache: write: %s", strerror(errno));
     }
+    if (rc == 0)
+        sha256_add(whole, v->text, v->len);
     redis_free(v);
     free(k);
     return rc;
 }
 
+/* How much of a version with a chunk missing is there: none of it (published before its chunks,
+ * evicted), or some. */
+static void say_missing(struct redis_store *s, const struct manifest *m,
+                        const struct chunks *chunks, struct err *err)
+{
+    size_t there = 0;
+    for (size_t i = 0; i < chunks->n; i++) {
+        char *k = redis_key_of(m->name, "chunk", chunks->list[i].sha256);
+        struct redis_value *v = NULL;
+        if (redis_do(s->conn, REDIS_INT, false, &v, NULL, "EXISTS", k, NULL) == 0)
+            there += v->n > 0;
+        redis_free(v);
+        free(k);
+    }
+    (void)err_prefix(err, "%zu of its %zu chunks are there", there, chunks->n);
+    if (there == 0)
+        err->code = ERR_MISSING;
+}
+
 /* All chunks in turn: into the files of dir, or nowhere when dir is NULL. */
+static int take_file(struct redis_store *s, const struct manifest *m, size_t i,
+                     const struct chunks *chunks, size_t *at, const char *dir, struct err *err)
+{
+    char *path = dir ? file_path("%s/%s", dir, m->files[i].name) : NULL, sum[SHA256_HEX];
+    int fd = path ? open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644) : -1, rc = 0;
+    struct sha256 *whole = sha256_open();
+    if (path && fd < 0)
+        rc = err_set(err, ERR_IO, "%s: create: %s", path, strerror(errno));
+    for (; rc == 0 && *at < chunks->n && chunks->list[*at].file == i; ++*at)
+        rc = take_chunk(s, m->name, &chunks->list[*at], fd, whole, err);
+    sha256_close(whole, sum);
+    if (rc == 0 && strcmp(sum, m->files[i].sha256) != 0)
+        rc =
+            err_set(err, ERR_FORMAT, "%s: rubric:{%s}:version:%s: the chunks of %s have the sum %s",
+                    s->target.url, m->name, m->version, m->files[i].name, sum);
+    if (fd >= 0 && (fsync(fd) != 0) + (close(fd) != 0) && rc == 0)
+        rc = err_set(err, ERR_IO, "%s: close: %s", path, strerror(errno));
+    free(path);
+    return rc;
+}
+
 static int take_all(struct redis_store *s, const struct manifest *m, const struct chunks *chunks,
                     const char *dir, struct err *err)
 {
+    struct err own;
     size_t at = 0;
     int rc = 0;
-    for (size_t i = 0; i < m->n && rc == 0; i++) {
-        char *path = dir ? file_path("%s/%s", dir, m->files[i].name) : NULL;
-        int fd = path ? open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644) : -1;
-        if (path && fd < 0)
-            rc = err_set(err, ERR_IO, "%s: create: %s", path, strerror(errno));
-        for (; rc == 0 && at < chunks->n && chunks->list[at].file == i; at++)
-            rc = take_chunk(s, m->name, &chunks->list[at], fd, err);
-        if (fd >= 0 && (fsync(fd) != 0) + (close(fd) != 0) && rc == 0)
-            rc = err_set(err, ERR_IO, "%s: close: %s", path, strerror(errno));
-        free(path);
-    }
+    err = err ? err : &own;
+    for (size_t i = 0; i < m->n && rc == 0; i++)
+        rc = take_file(s, m, i, chunks, &at, dir, err);
+    if (rc != 0 && err->code == ERR_INCOMPLETE)
+        say_missing(s, m, chunks, err);
     return rc;
 }
 
@@ -311,25 +394,35 @@ static int verify(void *store, const char *name, const char *version, struct err
     return rc;
 }
 
+static int fetch_into_cache(struct redis_store *s, const struct manifest *m,
+                            const struct chunks *chunks, char **dir, struct err *err)
+{
+    char *tmp;
+    int64_t bytes = 0;
+    for (size_t i = 0; i < m->n; i++)
+        bytes += m->files[i].bytes;
+    if (bytes > s->cache->bytes)
+        return err_set(err, ERR_CONFIG, "version %s has %lld bytes, the cache may hold %lld",
+                       m->version, (long long)bytes, (long long)s->cache->bytes);
+    if (cache_begin(s->cache, m->name, &tmp, err) != 0)
+        return -1;
+    if (take_all(s, m, chunks, tmp, err) == 0)
+        return cache_keep(s->cache, tmp, m, dir, err);
+    cache_drop(tmp);
+    return -1;
+}
+
 static int fetch(void *store, const char *name, const char *version, char **dir, struct err *err)
 {
     struct redis_store *s = store;
     struct manifest m;
     struct chunks chunks;
-    char *tmp;
     int found = cache_find(s->cache, name, version, dir, err);
     if (found <= 0)
         return found;
     if (describe(s, name, version, &m, &chunks, err) != 0)
         return -1;
-    int rc = cache_begin(s->cache, name, &tmp, err);
-    if (rc == 0) {
-        rc = take_all(s, &m, &chunks, tmp, err);
-        if (rc == 0)
-            rc = cache_keep(s->cache, tmp, &m, dir, err);
-        else
-            cache_drop(tmp);
-    }
+    int rc = fetch_into_cache(s, &m, &chunks, dir, err);
     chunks_done(&chunks);
     manifest_done(&m);
     return rc;
@@ -338,18 +431,17 @@ static int fetch(void *store, const char *name, const char *version, char **dir,
 static int wait_for_hint(void *store, const char *name, int ms)
 {
     struct redis_store *s = store;
-    bool new = !s->hints;
-    if (new)
+    if (!s->hints)
         s->hints = redis_open(&s->target);
     char *channel = file_path("rubric:%s", name);
-    int rc = redis_wait(s->hints, channel, new ? 0 : ms);
+    int rc = redis_wait(s->hints, channel, ms);
     free(channel);
     if (rc < 0) {
         redis_close(s->hints);
         s->hints = NULL;
         return -1;
     }
-    return new ? 1 : rc; /* what changed before it listened is not known */
+    return rc;
 }
 
 const struct registry_backend registry_redis = {

@@ -1,11 +1,9 @@
 /* What the versions in Redis are called: aliases, their history, and which versions there are.  Changes
  * are one script each. */
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/file.h"
 #include "models/registry_redis.h"
 #include "models/registry_scripts.h"
@@ -19,7 +17,7 @@ int redis_set_alias(void *store, const char *name, const char *alias, const char
         return -1;
     char *versions = redis_key(name, "versions"), *aliases = redis_key(name, "aliases"),
          *history = redis_key(name, "history"), *channel = file_path("rubric:%s", name);
-    const char *words[] = {versions, aliases, history, alias, version, expect ? expect : "",
+    const char *words[] = {versions, aliases, history, alias, version, expect ? expect : "*",
                            by,       channel, NULL};
     int rc = redis_script_word(s, script_alias, 3, words, word, err);
     if (rc == 0 && strcmp(word, "missing") == 0)
@@ -135,11 +133,10 @@ int redis_gc(void *store, const char *name, int keep, char ***removed, size_t *n
     struct redis_store *s = store;
     char *versions = redis_key(name, "versions"), *aliases = redis_key(name, "aliases"),
          *chunks = redis_key(name, "chunks"), *leases = redis_key(name, "leases"),
-         *prefix = redis_key(name, ""), most[16], now[24];
+         *prefix = redis_key(name, ""), most[16];
     struct redis_value *v;
     (void)snprintf(most, sizeof most, "%d", keep);
-    (void)snprintf(now, sizeof now, "%" PRId64, clock_wall_ms());
-    const char *words[] = {versions, aliases, chunks, leases, prefix, most, now, NULL};
+    const char *words[] = {versions, aliases, chunks, leases, prefix, most, NULL};
     int rc = redis_script(s, script_gc, 4, words, REDIS_LIST, &v, err);
     if (rc == 0) {
         rc = versions_of(v, "gc", removed, n, err);
@@ -165,9 +162,12 @@ static int copy_word(const struct redis_value *v, const char *what, char *to, si
 static int alias_of(const struct redis_value *v, size_t i, const char *k, struct registry_alias *a,
                     struct err *err)
 {
-    return copy_word(v->item[2 * i], k, a->alias, sizeof a->alias, err) != 0
-               ? -1
-               : copy_word(v->item[2 * i + 1], k, a->version, sizeof a->version, err);
+    if (copy_word(v->item[2 * i], k, a->alias, sizeof a->alias, err) != 0 ||
+        copy_word(v->item[2 * i + 1], k, a->version, sizeof a->version, err) != 0)
+        return -1;
+    return manifest_word(a->alias, REGISTRY_WORD) && manifest_is_version(a->version)
+               ? 0
+               : err_set(err, ERR_FORMAT, "%s: holds something that is no alias", k);
 }
 
 int redis_aliases(void *store, const char *name, struct registry_alias **list, size_t *n,
@@ -218,11 +218,16 @@ static int change_of(const struct redis_value *entry, const char *k, struct regi
                 strcmp(fields->item[i]->text, known[j].name) == 0 &&
                 copy_word(fields->item[i + 1], k, known[j].to, known[j].size, err) != 0)
                 return -1;
+    for (char *b = c->by; *b; b++) /* it is printed */
+        *b = (unsigned char)*b < ' ' || *b == 127 ? '?' : *b;
+    if (!manifest_word(c->alias, REGISTRY_WORD) || !manifest_is_version(c->to) ||
+        (c->from[0] && !manifest_is_version(c->from)))
+        return err_set(err, ERR_FORMAT, "%s: %s: not a change of an alias", k, id);
     return 0;
 }
 
 /* In pages: all of a long history would be more than one reply may hold. */
-enum { PAGE = 1000 };
+enum { PAGE = 1000, MOST = 1000000 };
 
 static int read_page(struct redis_store *s, const char *k, char from[64],
                      struct registry_change **list, size_t *n, bool *more, struct err *err)
@@ -256,7 +261,7 @@ int redis_history(void *store, const char *name, struct registry_change **list, 
     size_t count = 0;
     bool more = true;
     int rc = 0;
-    while (rc == 0 && more)
+    while (rc == 0 && more && count < MOST)
         rc = read_page(store, k, from, &got, &count, &more, err);
     free(k);
     if (rc != 0) {

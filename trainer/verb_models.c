@@ -175,31 +175,70 @@ static int rollback(struct call *c, struct err *err)
     return 0;
 }
 
-/* One version, or all of them when none is named. */
+/* One more line, or string, about something that is wrong. */
+static void put_wrong(struct call *c, size_t *wrong, const char *text)
+{
+    if (c->json) {
+        buf_puts(&c->out, *wrong ? "," : "");
+        put(&c->out, text);
+    } else {
+        buf_printf(&c->out, "%s\n", text);
+    }
+    ++*wrong;
+}
+
+static bool listed(struct call *c, const char *version)
+{
+    char now[REGISTRY_VERSION];
+    return registry_resolve(c->r, c->name, version, now, NULL) == 0;
+}
+
+/* Every version, and that every alias names one. What is removed meanwhile is not wrong. */
+static int verify_all(struct call *c, size_t *versions, size_t *wrong, struct err *err)
+{
+    struct registry_alias *aliases = NULL;
+    struct err why;
+    char **list, now[REGISTRY_VERSION];
+    size_t n, n_aliases = 0;
+    if (registry_list(c->r, c->name, &list, &n, err) != 0)
+        return -1;
+    int rc = registry_aliases(c->r, c->name, &aliases, &n_aliases, err);
+    for (size_t i = 0; i < n; i++) {
+        if (rc == 0 && registry_verify(c->r, c->name, list[i], &why) != 0 && listed(c, list[i]))
+            put_wrong(c, wrong, why.msg);
+        free(list[i]);
+    }
+    for (size_t i = 0; rc == 0 && i < n_aliases; i++)
+        if (registry_resolve(c->r, c->name, aliases[i].alias, now, &why) != 0 &&
+            why.code != ERR_MISSING)
+            put_wrong(c, wrong, why.msg);
+    free(list);
+    free(aliases);
+    *versions = n;
+    return rc;
+}
+
+/* One version, or all of them and the aliases when none is named. */
 static int verify(struct call *c, struct err *err)
 {
-    char one[REGISTRY_VERSION], **versions = NULL;
-    size_t n = 0;
-    int rc = 0;
+    char one[REGISTRY_VERSION];
+    size_t n = 1, wrong = 0;
+    int rc;
+    buf_puts(&c->out, c->json ? "{\"wrong\":[" : "");
     if (c->what)
-        rc = resolve(c, one, err);
+        rc = resolve(c, one, err) != 0 ? -1 : registry_verify(c->r, c->name, one, err);
     else
-        rc = registry_list(c->r, c->name, &versions, &n, err);
-    if (rc == 0 && c->what)
-        rc = registry_verify(c->r, c->name, one, err);
-    for (size_t i = 0; i < n; i++) {
-        if (rc == 0)
-            rc = registry_verify(c->r, c->name, versions[i], err);
-        free(versions[i]);
-    }
-    free(versions);
+        rc = verify_all(c, &n, &wrong, err);
     if (rc != 0)
         return -1;
     if (c->json)
-        buf_printf(&c->out, "{\"verified\":%zu,\"name\":\"%s\"}\n", c->what ? 1 : n, c->name);
-    else
-        buf_printf(&c->out, "%s: %zu version(s), every file is as its manifest says\n", c->name,
-                   c->what ? 1 : n);
+        buf_printf(&c->out, "],\"verified\":%zu,\"name\":\"%s\"}\n", n, c->name);
+    else if (wrong == 0)
+        buf_printf(&c->out, "%s: %zu version(s), every file is as its manifest says\n", c->name, n);
+    if (wrong) {
+        (void)fwrite(c->out.data, 1, c->out.len, stdout);
+        return err_set(err, ERR_FORMAT, "%s: %zu thing(s) wrong, as listed", c->name, wrong);
+    }
     return 0;
 }
 
@@ -281,6 +320,8 @@ static int run(const struct options *o, const char *const *words, int n, struct 
         return -1;
     buf_init(&c.out, 64 << 20);
     int rc = known[k].run(&c, err);
+    if (rc == 0 && c.out.full)
+        rc = err_set(err, ERR_CONFIG, "%s: the answer is too long", c.name);
     if (rc == 0)
         (void)fwrite(c.out.data ? c.out.data : "", 1, c.out.len, stdout);
     buf_done(&c.out);

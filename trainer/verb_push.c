@@ -33,6 +33,8 @@ static int run(const struct options *o, const char *const *words, int n, struct 
     int rc = registry_push(r, name, model, version, err);
     if (rc == 0 && alias) {
         rc = registry_set_alias(r, name, alias, version, err);
+        if (rc != 0)
+            (void)err_prefix(err, "version %s is pushed, but %s is not set", version, alias);
         if (rc == 0 && !json)
             (void)printf("%s of %s is now\n", alias, name);
     }

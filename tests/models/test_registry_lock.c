@@ -132,7 +132,7 @@ static void promotes(void **state)
     struct registry_lock *l = take(r);
     assert_int_equal(registry_lock_promote(l, "production", v[0], v[1], &err), -1);
     assert_int_equal(err.code, ERR_CONFLICT);
-    assert_non_null(strstr(err.msg, "is at nothing now, and was at "));
+    assert_non_null(strstr(err.msg, "names nothing now, not "));
     expect_at(r, "");
     assert_int_equal(registry_lock_promote(l, "production", "", v[0], &err), 0);
     expect_at(r, v[0]);

@@ -176,9 +176,11 @@ static void one_holder(void **state)
         skip();
     struct err err = {0};
     struct party *a = party_open(), *b = party_open();
-    for (long long i = 1; i <= 3; i++) {
+    long long last = 1700000000000;
+    for (int i = 1; i <= 3; i++) {
         assert_int_equal(take(a, "host a", 10000, &err), 0);
-        assert_int_equal(registry_lock_redis_token(a->lock), i);
+        assert_true(registry_lock_redis_token(a->lock) > last);
+        last = registry_lock_redis_token(a->lock);
         assert_int_equal(take(b, "host b", 10000, &err), -1);
         assert_true(err.code == ERR_CONFLICT && err.retriable);
         assert_string_equal(err.msg, "rubric:news:lock: another job works on this model: host a");
@@ -224,13 +226,13 @@ static void fenced(void **state)
     assert_int_equal(take(b, "host b", 60000, &err), 0);
     assert_int_equal(flip(a, "v2", &err), -1);
     assert_int_equal(err.code, ERR_CONFLICT);
-    assert_string_equal(err.msg, "rubric:news:token: token 1 is stale: the last one given is 2");
+    assert_non_null(strstr(err.msg, " is stale: the last one given is "));
     expect_alias("v1");
     assert_int_equal(flip(b, "v3", &err), 0);
     expect_alias("v3");
     party_close(a); /* must not take b's lock with it */
     redis("GET", "rubric:news:lock", NULL, reply);
-    assert_string_equal(reply, "2 host b");
+    assert_non_null(strstr(reply, " host b"));
     redis("FLUSHALL", NULL, NULL, reply); /* restarted empty */
     assert_int_equal(flip(b, "v4", &err), -1);
     assert_non_null(strstr(err.msg, "the last one given is nothing"));

@@ -318,7 +318,7 @@ static void overtaken(void **state)
     free(list);
     registry_close(r);
     assert_int_equal(run_wait(pid), 4);
-    run_expect_text("stdout", "nothing promoted (overtaken): production of news is at ");
+    run_expect_text("stdout", "nothing promoted (overtaken): ");
     assert_string_equal(production(), chosen);
 }
 
