@@ -8,7 +8,8 @@
 #include "worker/answer.h"
 
 enum { OK = 200, BAD_REQUEST = 400, UNPROCESSABLE = 422 };
-enum { COST = 64 << 20 }; /* bytes that a body of ASK_MAX_BYTES may grow to as a document */
+enum { MAX_SCORES = 100000 }; /* in a reply */
+enum { COST = 64 << 20 };     /* bytes that a body of ASK_MAX_BYTES may grow to as a document */
 
 void ask_error(struct buf *out, const char *message)
 {
@@ -142,6 +143,14 @@ unsigned ask_answer(const struct served *s, size_t max_title_bytes, const char *
     if (ask_parse(&a, body, len, &err) != 0) {
         ask_error(out, err.msg);
         return BAD_REQUEST;
+    }
+    int32_t top = a.top < s->info->n_labels ? a.top : s->info->n_labels;
+    if ((int64_t)a.n * top > MAX_SCORES) {
+        (void)err_set(&err, ERR_FORMAT, "top: %d scores of %zu titles are more than %d", (int)top,
+                      a.n, MAX_SCORES);
+        ask_error(out, err.msg);
+        ask_done(&a);
+        return UNPROCESSABLE;
     }
     enum title_fault *faults = xcalloc(a.n, sizeof *faults);
     for (size_t i = 0; i < a.n; i++)

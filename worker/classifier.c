@@ -27,7 +27,12 @@ struct classifier *classifier_open(const struct config *cfg)
     return c;
 }
 
-static void let_go(struct classifier *c)
+bool classifier_holds_other(const struct classifier *c, const struct served *s)
+{
+    return c->served && c->served != s;
+}
+
+void classifier_forget(struct classifier *c)
 {
     workspace_close(c->ws);
     free(c->ids);
@@ -43,7 +48,7 @@ static void let_go(struct classifier *c)
 static void serve(struct classifier *c, struct served *s)
 {
     const struct config *cfg = c->cfg;
-    let_go(c);
+    classifier_forget(c);
     c->served = served_hold(s);
     c->info = s->info;
     c->max_titles = cfg->batch_titles < 1024 ? cfg->batch_titles : 1024;
@@ -62,7 +67,7 @@ void classifier_close(struct classifier *c)
 {
     if (!c)
         return;
-    let_go(c);
+    classifier_forget(c);
     free(c);
 }
 

@@ -167,7 +167,8 @@ static void *committer_main(void *arg)
             pipeline_take(c->pipeline, c->open && c->deadline_ns < now + 50000000 ? c->deadline_ns
                                                                                   : now + 50000000);
         if (w) {
-            if (c->open && w->served != c->served) /* one model, one transaction */
+            /* One model, one transaction. A failed epoch's is given up below, as ever. */
+            if (c->open && w->served != c->served && c->epoch > atomic_load(&c->failed_epoch))
                 commit(c);
             if (w->epoch > atomic_load(&c->failed_epoch)) {
                 atomic_store(&c->busy, true); /* before the work counts as no longer in flight */

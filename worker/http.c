@@ -5,14 +5,21 @@
 #include <netdb.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
 
+#include "base/clock.h"
+
+/* Connections that questions may hold: the rest is for probes and scrapes. */
+enum { CONNECTIONS = 64, QUESTIONS = 16, POST_SECONDS = 30 };
+
 struct http {
     struct MHD_Daemon *daemon;
     struct http_routes routes;
+    atomic_int questions;
 };
 
 #if MHD_VERSION >= 0x00097002
@@ -26,6 +33,8 @@ enum { TOO_LARGE = 413 }; /* its name differs between versions of the library */
 /* A POST's body while it comes in. */
 struct post {
     struct buf body;
+    size_t came; /* bytes, kept or not */
+    int64_t begin_ns;
 };
 
 static const char json[] = "application/json", plain[] = "text/plain; charset=utf-8";
@@ -53,35 +62,52 @@ static mhd_result refuse(struct MHD_Connection *conn, unsigned status, const cha
     return answer(conn, status, json, allow, &body);
 }
 
-/* POST /v1/classify, called once for the head, then as the body comes in, then at its end. */
+/* The head of a POST. */
+static mhd_result begin_post(struct http *h, struct MHD_Connection *conn, void **state)
+{
+    const char *type =
+        MHD_lookup_connection_value(conn, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_TYPE);
+    if (type && strncasecmp(type, json, sizeof json - 1) != 0)
+        return refuse(conn, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE, NULL,
+                      "expected Content-Type: application/json");
+    if (atomic_fetch_add(&h->questions, 1) >= QUESTIONS) {
+        (void)atomic_fetch_sub(&h->questions, 1);
+        return refuse(conn, MHD_HTTP_SERVICE_UNAVAILABLE, NULL,
+                      "too many questions at once; try again");
+    }
+    struct post *post = xcalloc(1, sizeof *post);
+    post->begin_ns = clock_ns();
+    buf_init(&post->body, h->routes.max_body);
+    *state = post;
+    return MHD_YES;
+}
+
+/* POST /v1/classify, called once for the head, then as the body comes in, then at its end. A body over
+ * the bound is read on for a while without being kept, so that its sender sees the answer. */
 static mhd_result handle_post(struct http *h, struct MHD_Connection *conn, const char *upload,
                               size_t *upload_size, void **state)
 {
     struct post *post = *state;
-    if (!post) {
-        const char *length =
-            MHD_lookup_connection_value(conn, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
-        const char *type =
-            MHD_lookup_connection_value(conn, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_TYPE);
-        if (length && strtoull(length, NULL, 10) > h->routes.max_body)
-            return refuse(conn, TOO_LARGE, NULL, "the body is too large");
-        if (type && strncasecmp(type, json, sizeof json - 1) != 0)
-            return refuse(conn, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE, NULL,
-                          "expected Content-Type: application/json");
-        post = xcalloc(1, sizeof *post);
-        buf_init(&post->body, h->routes.max_body);
-        *state = post;
-        return MHD_YES;
-    }
+    if (!post)
+        return begin_post(h, conn, state);
     if (*upload_size) {
-        buf_put(&post->body, upload, *upload_size);
+        post->came += *upload_size;
+        if (post->came <= h->routes.max_body)
+            buf_put(&post->body, upload, *upload_size);
         *upload_size = 0;
-        return post->body.full ? MHD_NO : MHD_YES; /* of unknown length and too large: cut off */
+        bool too_slow = clock_ns() - post->begin_ns > POST_SECONDS * INT64_C(1000000000);
+        return post->came > 8 * h->routes.max_body || too_slow ? MHD_NO : MHD_YES;
     }
+    if (post->came > h->routes.max_body)
+        return refuse(conn, TOO_LARGE, NULL, "the body is too large");
     struct buf reply;
     buf_init(&reply, 64 << 20);
     unsigned status = h->routes.classify(h->routes.arg, post->body.data ? post->body.data : "",
                                          post->body.len, &reply);
+    if (reply.full) {
+        buf_done(&reply);
+        return refuse(conn, MHD_HTTP_INTERNAL_SERVER_ERROR, NULL, "the answer is too large");
+    }
     return answer(conn, status, json, NULL, &reply);
 }
 
@@ -124,11 +150,13 @@ static void on_completed(void *arg, struct MHD_Connection *conn, void **state,
                          enum MHD_RequestTerminationCode how)
 {
     struct post *post = *state;
-    (void)arg;
+    struct http *h = arg;
     (void)conn;
     (void)how;
-    if (post)
+    if (post) {
+        (void)atomic_fetch_sub(&h->questions, 1);
         buf_done(&post->body);
+    }
     free(post);
     *state = NULL;
 }
@@ -169,9 +197,10 @@ int http_open(const char *where, const struct http_routes *routes, struct http *
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     errno = 0;
     h->daemon = MHD_start_daemon(flags, 0, NULL, NULL, handle, h, MHD_OPTION_SOCK_ADDR, ai->ai_addr,
-                                 MHD_OPTION_CONNECTION_LIMIT, 64u, MHD_OPTION_CONNECTION_TIMEOUT,
-                                 10u, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)65536,
-                                 MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_END);
+                                 MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS,
+                                 MHD_OPTION_CONNECTION_TIMEOUT, 10u,
+                                 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)65536,
+                                 MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_END);
     int why = errno;
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     freeaddrinfo(ai);

@@ -1,7 +1,25 @@
 #include "worker/load.h"
 
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "data/dataset.h"
+#include "base/file.h"
+#include "worker/served.h"
+
+/* The registry that a start waits for; for load_cancel. */
+static _Atomic(struct registry *) waited_for;
+
+void load_cancel(void)
+{
+    struct registry *r = atomic_load(&waited_for);
+    if (r)
+        registry_cancel(r);
+}
 
 int load_registry(const struct options *o, struct registry **out, struct err *err)
 {
@@ -11,42 +29,87 @@ int load_registry(const struct options *o, struct registry **out, struct err *er
     return 0;
 }
 
-/* The alias's version as the registry has it; without an answer, as the cache has it. */
-static int fetch(struct registry *r, const struct options *o, char version[REGISTRY_VERSION],
-                 char **dir, char *stale, struct err *err)
+/* A signal that interrupts a thread inside oneDNN's products overwrites what lies below its stack
+ * pointer: none is taken meanwhile. */
+static int open_quietly(const char *dir, enum precision p, struct model **out, struct err *err)
 {
-    const char *name = options_str(o, "name"), *alias = options_str(o, "alias");
-    int rc = registry_resolve(r, name, alias, version, err);
-    if (rc == 0)
-        rc = registry_fetch(r, name, version, dir, err);
-    if (rc != 0 && err->code == ERR_UNAVAILABLE && stale &&
-        registry_fetch_last(r, name, alias, version, dir, NULL) == 0) {
-        (void)snprintf(stale, 1000, "%s", err->msg);
-        rc = 0;
+    sigset_t all, before;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc = model_open(dir, p, out, err);
+    if (rc == 0 && served_warm_up(*out, err) != 0) {
+        model_close(*out);
+        rc = -1;
     }
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     return rc;
 }
 
-static int load_from_registry(const struct options *o, enum precision p, struct model **out,
-                              char *stale, struct err *err)
+/* The labels of the version that was in service last must be the model's, or readers of the topics
+ * would be surprised by a restart. dir: that version's; no file, no objection. */
+static int check_last(const struct model *m, const char *dir, struct err *err)
 {
-    struct registry *r;
+    char *path = file_path("%s/labels.txt", dir);
+    struct classes last;
+    int rc = 0;
+    if (classes_read(path, &last, NULL) == 0) {
+        if (!served_same_labels((const char *const *)last.names, last.n, model_info(m)))
+            rc = err_set(err, ERR_CONFIG,
+                         "other labels than the version that was in service last has; "
+                         "allow-new-labels lets them through");
+        classes_done(&last);
+    }
+    free(path);
+    return rc;
+}
+
+/* What the alias names now. last: the directory of what was in service last, or NULL. */
+static int load_named(struct registry *r, const struct options *o, enum precision p,
+                      const char *last, struct model **out, struct err *err)
+{
+    const char *name = options_str(o, "name"), *alias = options_str(o, "alias");
     char version[REGISTRY_VERSION], *dir = NULL;
-    if (load_registry(o, &r, err) != 0)
-        return -1;
-    int rc = fetch(r, o, version, &dir, stale, err);
+    int rc = registry_resolve(r, name, alias, version, err);
     if (rc == 0)
-        rc = model_open(dir, p, out, err);
-    /* Only what opens is worth a start without the registry; a cache that cannot be written is no
+        rc = registry_fetch(r, name, version, &dir, err);
+    if (rc == 0)
+        rc = open_quietly(dir, p, out, err);
+    if (rc == 0 && last && check_last(*out, last, err) != 0) {
+        model_close(*out);
+        rc = -1;
+    }
+    /* Only what serves is worth a start without the registry; a cache that cannot be written is no
      * reason not to serve. */
     if (rc == 0)
-        (void)registry_note(r, options_str(o, "name"), options_str(o, "alias"), version, NULL);
+        (void)registry_note(r, name, alias, version, NULL);
     free(dir);
+    return rc;
+}
+
+static int load_from_registry(const struct options *o, enum precision p, bool check_labels,
+                              struct model **out, char *stale, struct err *err)
+{
+    struct registry *r;
+    char version[REGISTRY_VERSION], *last = NULL;
+    if (load_registry(o, &r, err) != 0)
+        return -1;
+    atomic_store(&waited_for, r);
+    if (stale && registry_fetch_last(r, options_str(o, "name"), options_str(o, "alias"), version,
+                                     &last, NULL) != 0)
+        last = NULL;
+    int rc = load_named(r, o, p, check_labels ? last : NULL, out, err);
+    if (rc != 0 && last) {
+        (void)snprintf(stale, LOAD_STALE, "%s", err->msg);
+        rc = open_quietly(last, p, out, err);
+    }
+    atomic_store(&waited_for, NULL);
+    free(last);
     registry_close(r);
     return rc;
 }
 
-int load_model(const struct options *o, struct model **out, char stale[1000], struct err *err)
+int load_model(const struct options *o, bool check_labels, struct model **out,
+               char stale[LOAD_STALE], struct err *err)
 {
     const char *model = options_str(o, "model");
     enum precision p;
@@ -55,10 +118,13 @@ int load_model(const struct options *o, struct model **out, char stale[1000], st
     if (precision_parse(options_str(o, "precision"), &p, err) != 0)
         return -1;
     if (model && options_str(o, "registry"))
-        return err_set(err, ERR_CONFIG,
-                       "model and registry are both set: one of them says what to run");
+        return err_set(
+            err, ERR_CONFIG,
+            "model and registry (RUBRIC_REGISTRY?) are both set: one of them says what to "
+            "run");
     if (!model && !options_str(o, "registry"))
         return err_set(err, ERR_USAGE,
                        "no model: set model to a directory, or registry, name and alias");
-    return model ? model_open(model, p, out, err) : load_from_registry(o, p, out, stale, err);
+    return model ? open_quietly(model, p, out, err)
+                 : load_from_registry(o, p, check_labels, out, stale, err);
 }

@@ -35,9 +35,13 @@
 
 /* The registry that the options name. */
 int load_registry(const struct options *o, struct registry **out, struct err *err);
-/* With a registry that does not answer: the last verified version that the cache holds for the alias,
- * and *stale says why (a message of at least 1000 bytes; "" when nothing is stale). NULL: not wanted,
- * an error instead. */
-int load_model(const struct options *o, struct model **out, char stale[1000], struct err *err);
+#define LOAD_STALE 1000
+/* Warmed up, and no signal was taken meanwhile. stale NULL: what the options name, or an error.
+ * Otherwise a start must not fail for a registry that is away or a version that is damaged, does not
+ * load or (check_labels) has other labels than the one that was in service last: that one is loaded
+ * from the cache, and stale says why; "" when it is what the alias names. */
+int load_model(const struct options *o, bool check_labels, struct model **out,
+               char stale[LOAD_STALE], struct err *err);
+void load_cancel(void); /* ends load_model's waiting for a registry; from a signal handler too */
 
 #endif

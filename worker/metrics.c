@@ -178,6 +178,11 @@ static double gauge(enum metric m)
     return v;
 }
 
+int64_t metric_value_at(enum metric m, int label)
+{
+    return atomic_load(&by_label[m][label]);
+}
+
 int64_t metric_value(enum metric m)
 {
     return table[m].kind == GAUGE ? (int64_t)gauge(m) : atomic_load(&cells[m].n);
@@ -211,8 +216,9 @@ static int label_count(enum metric m)
 
 const char *swap_outcome_name(enum metric_swap o)
 {
-    static const char *const names[] = {"swapped", "unavailable",   "missing", "corrupt",
-                                        "labels",  "does-not-load", "failed"};
+    static const char *const names[] = {"swapped",    "unavailable",   "no-alias",  "no-version",
+                                        "no-content", "incomplete",    "truncated", "corrupt",
+                                        "labels",     "does-not-load", "failed"};
     return names[o];
 }
 

@@ -47,11 +47,15 @@ enum { TXN_COMMITTED, TXN_ABORTED, TXN_FATAL, TXN_OUTCOMES };
 enum metric_swap {
     SWAP_DONE,
     SWAP_UNAVAILABLE, /* the registry does not answer */
-    SWAP_MISSING,     /* the alias, its version or a part of it is not there */
-    SWAP_CORRUPT,     /* bytes are not what the manifest says */
-    SWAP_LABELS,      /* other labels than the model in service has */
-    SWAP_UNLOADABLE,  /* verified, and still no model */
-    SWAP_FAILED,      /* anything else: a full disk */
+    SWAP_NO_ALIAS,    /* there is no such alias: never set, or the registry was emptied */
+    SWAP_NO_VERSION,  /* the alias names a version that does not exist */
+    SWAP_NO_CONTENT, /* the version is there, nothing of its content: published too early, evicted */
+    SWAP_INCOMPLETE, /* parts of it are not there */
+    SWAP_TRUNCATED,  /* a part is shorter than the manifest says */
+    SWAP_CORRUPT,    /* bytes are not what the manifest says */
+    SWAP_LABELS,     /* other labels than the model in service has */
+    SWAP_UNLOADABLE, /* verified, and still no model */
+    SWAP_FAILED,     /* anything else: a full disk */
     SWAP_OUTCOMES
 };
 enum { REBALANCE_ASSIGNED, REBALANCE_REVOKED, REBALANCE_LOST, REBALANCE_KINDS };
@@ -68,6 +72,7 @@ void metric_add(enum metric m, int64_t n);
 void metric_add_at(enum metric m, int label, int64_t n);
 void metric_set(enum metric m, double value);
 void metric_observe(enum metric m, double value, int64_t times);
+int64_t metric_value_at(enum metric m, int label);
 int64_t metric_value(enum metric m); /* a counter or a gauge; for tests and the summary */
 
 /* Appends the whole exposition. The caller appends what it alone knows (lag per partition, model

@@ -35,8 +35,15 @@ static void *inference_main(void *arg)
     struct classifier *c = classifier_open(p->cfg);
     (void)pthread_mutex_lock(&p->lock);
     for (;;) {
-        while (!p->stop && p->ready_len == 0)
-            (void)pthread_cond_wait(&p->ready_cond, &p->lock);
+        while (!p->stop && p->ready_len == 0) {
+            if (!classifier_holds_other(c, p->served)) {
+                (void)pthread_cond_wait(&p->ready_cond, &p->lock);
+                continue;
+            }
+            (void)pthread_mutex_unlock(&p->lock); /* an idle thread keeps no old model alive */
+            classifier_forget(c);
+            (void)pthread_mutex_lock(&p->lock);
+        }
         if (p->stop)
             break;
         struct work *w = p->ready[p->ready_head];
@@ -150,6 +157,7 @@ void pipeline_serve(struct pipeline *p, struct served *served)
     (void)pthread_mutex_lock(&p->lock);
     struct served *before = p->served;
     p->served = served;
+    (void)pthread_cond_broadcast(&p->ready_cond);
     (void)pthread_mutex_unlock(&p->lock);
     served_release(before);
 }

@@ -268,6 +268,7 @@ void publisher_forget(struct publisher *p)
     for (size_t i = 0; i < p->n_sources; i++)
         p->sources[i]->pending = -1;
     p->n_sources = p->n_timestamps = 0;
+    p->copied = NULL; /* records to come may lie at the same address */
     p->outputs = p->reviews = 0;
     memset(p->dead, 0, sizeof p->dead);
 }

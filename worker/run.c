@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -33,6 +34,7 @@
 
 #define LIVE_WITHIN_NS 60000000000 /* /livez: both loops turned over within a minute */
 #define TOPICS_EVERY_MS 1000
+#define ASK_WAIT_SECONDS 2  /* for the question before */
 #define EXIT_NOT_DRAINED 75 /* EX_TEMPFAIL */
 
 static atomic_int stop_requests;
@@ -40,6 +42,7 @@ static atomic_int stop_requests;
 static void on_signal(int signal)
 {
     (void)signal;
+    load_cancel();
     /* A third one means it: a commit that hangs cannot be interrupted. */
     if (atomic_fetch_add(&stop_requests, 1) >= 2)
         _exit(143);
@@ -76,7 +79,7 @@ struct service {
     atomic_bool filling, joined, started;
     _Atomic int64_t tick_ns, drain_until_ns;
     pthread_mutex_t asked; /* held by the one question that is answered */
-    pthread_mutex_t lock;  /* guards missing */
+    pthread_mutex_t lock;  /* guards missing and served */
     char missing[1000];    /* why the service waits to start; "" when it does not */
 };
 
@@ -90,8 +93,11 @@ static bool keep_going(void *arg)
 {
     struct service *s = arg;
     int64_t until = atomic_load(&s->drain_until_ns);
-    if (!atomic_load(&s->started) && stopping())
-        return false;
+    if (!atomic_load(&s->started)) {
+        atomic_store(&s->tick_ns, clock_ns()); /* waiting for brokers at the start is being alive */
+        if (stopping())
+            return false;
+    }
     return atomic_load(&stop_requests) < 2 && !(until && clock_ns() > until);
 }
 
@@ -274,7 +280,8 @@ static bool live(void *arg, struct buf *body)
     if (poll_age >= LIVE_WITHIN_NS)
         buf_printf(body, "the poll loop has not turned over for %lld s\n",
                    (long long)(poll_age / 1000000000));
-    if (commit_age >= LIVE_WITHIN_NS)
+    /* One call to a broker may take as long as a transaction may. */
+    if (commit_age >= LIVE_WITHIN_NS + s->cfg->transaction_timeout_ms * INT64_C(4000000))
         buf_printf(body, "the commit thread has not turned over for %lld s\n",
                    (long long)(commit_age / 1000000000));
     return body->len == 0;
@@ -332,11 +339,22 @@ static unsigned classify(void *arg, const char *body, size_t len, struct buf *re
         ask_error(reply, stopping() ? "draining" : "starting");
         return 503;
     }
-    struct served *now = pipeline_served(s->pipeline);
-    (void)pthread_mutex_lock(&s->asked);
-    unsigned status = ask_answer(now, s->cfg->max_title_bytes, body, len, reply);
+    struct timespec until;
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += ASK_WAIT_SECONDS;
+    if (pthread_mutex_timedlock(&s->asked, &until) != 0) {
+        ask_error(reply, "busy with other questions; try again");
+        return 503;
+    }
+    unsigned status = 503;
+    if (stopping()) {
+        ask_error(reply, "draining");
+    } else {
+        struct served *now = pipeline_served(s->pipeline);
+        status = ask_answer(now, s->cfg->max_title_bytes, body, len, reply);
+        served_release(now);
+    }
     (void)pthread_mutex_unlock(&s->asked);
-    served_release(now);
     return status;
 }
 
@@ -385,18 +403,14 @@ static int wait_for_topics(struct service *s, struct err *err)
 static int open_model(struct service *s, struct err *err)
 {
     int64_t begin = clock_ns();
-    sigset_t all, before; /* see pipeline_open */
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     struct model *m;
-    char stale[1000] = "";
-    int rc = load_model(s->cfg->options, &m, stale, err);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (rc != 0)
+    char stale[LOAD_STALE] = "";
+    if (load_model(s->cfg->options, !s->cfg->allow_new_labels, &m, stale, err) != 0)
         return -1;
     s->served = served_new(m);
     if (stale[0])
-        log_warn("model-from-cache", "%s; starting with the last version from there", stale);
+        log_warn("model-from-cache", "%s; starting with the version that was in service last",
+                 stale);
     double seconds = (double)(clock_ns() - begin) * 1e-9;
     const struct model_info *info = s->served->info;
     metric_set(M_MODEL_LOAD_SECONDS, seconds);

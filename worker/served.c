@@ -1,6 +1,8 @@
 #include "worker/served.h"
 
+#include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "worker/metrics.h"
@@ -30,4 +32,43 @@ void served_release(struct served *s)
     model_close(s->model);
     free(s->categories);
     free(s);
+}
+
+bool served_same_labels(const char *const *labels, int32_t n, const struct model_info *next)
+{
+    bool same = n == next->n_labels;
+    for (int32_t i = 0; same && i < n; i++)
+        same = strcmp(labels[i], next->labels[i]) == 0;
+    return same;
+}
+
+static const char warm_up[][40] = {"一", "二〇二六年新闻标题", "A headline, 12:30"};
+
+/* The first batches would pay for page faults and lazy tables; and a model that makes no
+ * probabilities of plain titles is none. */
+int served_warm_up(const struct model *m, struct err *err)
+{
+    enum { N = sizeof warm_up / sizeof *warm_up };
+    const struct model_info *info = model_info(m);
+    int32_t start[N + 1] = {0}, max = info->max_tokens;
+    int32_t *ids = xcalloc((size_t)max * N, sizeof *ids);
+    float *p = xcalloc((size_t)info->n_labels * N, sizeof *p);
+    struct workspace *ws = workspace_open(m, N, max * N);
+    int rc = 0;
+    for (int i = 0; i < N; i++)
+        start[i + 1] =
+            start[i] + model_encode(m, warm_up[i], strlen(warm_up[i]), ids + start[i], max);
+    model_classify(m, ws, &(struct batch){.ids = ids, .start = start, .n = N}, p);
+    for (int i = 0; i < N && rc == 0; i++) {
+        float sum = 0;
+        for (int32_t k = 0; k < info->n_labels; k++)
+            sum += p[i * info->n_labels + k];
+        if (!(fabsf(sum - 1) < 1e-3f))
+            rc = err_set(err, ERR_NUMERIC, "its probabilities of a plain title sum to %g",
+                         (double)sum);
+    }
+    workspace_close(ws);
+    free(ids);
+    free(p);
+    return rc;
 }

@@ -5,6 +5,7 @@
 
 #include <stdatomic.h>
 
+#include "base/err.h"
 #include "models/model.h"
 
 struct served {
@@ -13,6 +14,12 @@ struct served {
     int *categories; /* [n_labels]: metrics_category of each label */
     atomic_int holders;
 };
+
+/* Whether next has these labels, in this order. */
+bool served_same_labels(const char *const *labels, int32_t n, const struct model_info *next);
+/* Classifies a few plain titles with a model that is not in service yet: lazy tables and page faults are
+ * paid here. Refused: one that makes no probabilities of them. */
+int served_warm_up(const struct model *m, struct err *err);
 
 struct served *served_new(struct model *m); /* takes m over; held once */
 struct served *served_hold(struct served *s);

@@ -30,6 +30,7 @@ static const struct opt options[] = {
 #define N_OPTIONS (sizeof options / sizeof *options)
 #define PARTITIONS 3
 #define MAX_CLASSES 64
+#define PATIENCE_NS INT64_C(60000000000)
 
 static const char *const topics[] = {"headlines", "categories", "review", "dead-letters"};
 
@@ -146,6 +147,11 @@ static void *service_main(void *arg)
     return NULL;
 }
 
+static bool swapped(void)
+{
+    return metric_value_at(M_MODEL_SWAPS, SWAP_DONE) > 0;
+}
+
 static void *feeder_main(void *arg)
 {
     struct demo *d = arg;
@@ -170,6 +176,9 @@ static void *feeder_main(void *arg)
             atomic_store(&d->failed, true);
             break;
         }
+        while (i + 1 >= 3 * d->n / 4 && !swapped() && clock_ns() < begin + PATIENCE_NS &&
+               !atomic_load(&d->stop))
+            (void)poll(NULL, 0, 10); /* the last quarter is for the second version */
         int64_t due = begin + (int64_t)((double)(i + 1) / d->rate * 1e9);
         while (clock_ns() < due && !atomic_load(&d->stop))
             (void)poll(NULL, 0, 5);
@@ -295,6 +304,8 @@ static int run_demo(struct demo *d)
     run_stop();
     (void)pthread_join(service, NULL);
     summary(d);
+    if (d->answered == d->n && !d->by_second)
+        (void)fprintf(stderr, "rubric-worker demo: version 2 never took over\n");
     return d->answered == d->n && d->by_second && !atomic_load(&d->failed) ? 0 : 70;
 }
 

@@ -1,6 +1,5 @@
 #include "worker/watch.h"
 
-#include <math.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -31,21 +30,31 @@ struct watch {
     char said[1000]; /* the last complaint */
 };
 
-static const char warm_up[][40] = {"一", "二〇二六年新闻标题", "A headline, 12:30"};
-
-static enum metric_swap outcome_of(const struct err *err, enum metric_swap otherwise)
+/* What a failed fetch means for a version that the alias names. */
+static enum metric_swap outcome_of(const struct err *err)
 {
     switch (err->code) {
     case ERR_UNAVAILABLE:
         return SWAP_UNAVAILABLE;
     case ERR_MISSING:
-        return SWAP_MISSING;
+        return SWAP_NO_CONTENT;
+    case ERR_INCOMPLETE:
+        return SWAP_INCOMPLETE;
+    case ERR_TRUNCATED:
+        return SWAP_TRUNCATED;
     case ERR_FORMAT:
     case ERR_CONFLICT:
         return SWAP_CORRUPT;
     default:
-        return otherwise;
+        return SWAP_FAILED;
     }
+}
+
+static enum metric_swap unresolved(const struct err *err)
+{
+    return err->code == ERR_MISSING    ? SWAP_NO_ALIAS
+           : err->code == ERR_CONFLICT ? SWAP_NO_VERSION
+                                       : outcome_of(err);
 }
 
 static void complain(struct watch *w, enum metric_swap outcome, const char *version,
@@ -69,51 +78,18 @@ static void complain(struct watch *w, enum metric_swap outcome, const char *vers
 static int same_labels(const struct watch *w, const struct model_info *now,
                        const struct model_info *next, struct err *err)
 {
-    bool same = now->n_labels == next->n_labels;
-    for (int32_t i = 0; same && i < now->n_labels; i++)
-        same = strcmp(now->labels[i], next->labels[i]) == 0;
-    if (same)
+    bool by_label = strstr(w->cfg->output, "{label}") != NULL;
+    if ((w->cfg->allow_new_labels && !by_label) ||
+        served_same_labels(now->labels, now->n_labels, next))
         return 0;
-    if (strstr(w->cfg->output, "{label}"))
-        return err_set(err, ERR_CONFIG,
-                       "other labels than the model in service has, and output = %s names topics "
-                       "after them",
-                       w->cfg->output);
-    return w->cfg->allow_new_labels
-               ? 0
-               : err_set(err, ERR_CONFIG,
-                         "other labels than the model in service has (%d, not %d, or other names); "
-                         "allow-new-labels lets them through",
-                         (int)next->n_labels, (int)now->n_labels);
-}
-
-/* The first batches would pay for page faults and lazy tables; and a model that makes no
- * probabilities of plain titles is none. */
-static int warm(const struct model *m, struct err *err)
-{
-    enum { N = sizeof warm_up / sizeof *warm_up };
-    const struct model_info *info = model_info(m);
-    int32_t start[N + 1] = {0}, max = info->max_tokens;
-    int32_t *ids = xcalloc((size_t)max * N, sizeof *ids);
-    float *p = xcalloc((size_t)info->n_labels * N, sizeof *p);
-    struct workspace *ws = workspace_open(m, N, max * N);
-    int rc = 0;
-    for (int i = 0; i < N; i++)
-        start[i + 1] =
-            start[i] + model_encode(m, warm_up[i], strlen(warm_up[i]), ids + start[i], max);
-    model_classify(m, ws, &(struct batch){.ids = ids, .start = start, .n = N}, p);
-    for (int i = 0; i < N && rc == 0; i++) {
-        float sum = 0;
-        for (int32_t k = 0; k < info->n_labels; k++)
-            sum += p[i * info->n_labels + k];
-        if (!(fabsf(sum - 1) < 1e-3f))
-            rc = err_set(err, ERR_NUMERIC, "its probabilities of a plain title sum to %g",
-                         (double)sum);
-    }
-    workspace_close(ws);
-    free(ids);
-    free(p);
-    return rc;
+    return by_label ? err_set(err, ERR_CONFIG,
+                              "other labels than the model in service has, and output = %s names "
+                              "topics after them",
+                              w->cfg->output)
+                    : err_set(err, ERR_CONFIG,
+                              "other labels than the model in service has (%d, not %d, or other "
+                              "names); allow-new-labels lets them through",
+                              (int)next->n_labels, (int)now->n_labels);
 }
 
 /* Opens what was fetched and puts it into service. */
@@ -129,7 +105,7 @@ static enum metric_swap take_over(struct watch *w, const char *dir, struct err *
     enum metric_swap outcome = SWAP_DONE;
     if (same_labels(w, now->info, model_info(m), err) != 0)
         outcome = SWAP_LABELS;
-    else if (warm(m, err) != 0)
+    else if (served_warm_up(m, err) != 0)
         outcome = SWAP_UNLOADABLE;
     if (outcome == SWAP_DONE) {
         const struct model_info *info = model_info(m);
@@ -144,43 +120,6 @@ static enum metric_swap take_over(struct watch *w, const char *dir, struct err *
     return outcome;
 }
 
-static void look(struct watch *w)
-{
-    struct err err;
-    char version[REGISTRY_VERSION] = "", *dir = NULL;
-    if (registry_resolve(w->registry, w->name, w->alias, version, &err) != 0) {
-        complain(w, err.code == ERR_CONFLICT ? SWAP_MISSING : outcome_of(&err, SWAP_FAILED), "",
-                 &err);
-        return;
-    }
-    struct served *now = pipeline_served(w->pipeline);
-    bool same = strcmp(now->info->version, version) == 0;
-    served_release(now);
-    if (!same && strcmp(w->tried, version) == 0 && clock_ns() < w->not_before_ns)
-        return;
-    if (!same) {
-        enum metric_swap outcome = SWAP_FAILED;
-        if (registry_fetch(w->registry, w->name, version, &dir, &err) != 0)
-            outcome = outcome_of(&err, SWAP_FAILED);
-        else
-            outcome = take_over(w, dir, &err);
-        free(dir);
-        if (outcome != SWAP_DONE) {
-            complain(w, outcome, version, &err);
-            return;
-        }
-        metric_add_at(M_MODEL_SWAPS, SWAP_DONE, 1);
-        if (registry_note(w->registry, w->name, w->alias, version, &err) != 0)
-            log_warn("cache-not-written", "%s", err.msg);
-        if (registry_note(w->registry, w->name, w->alias, version, &err) != 0)
-            log_warn("cache-not-written", "%s", err.msg);
-    } else if (w->said[0]) {
-        log_info("registry-agrees", "the version in service is what %s names", w->alias);
-    }
-    metric_set(M_MODEL_CURRENT, 1);
-    w->said[0] = w->tried[0] = '\0';
-}
-
 static bool stopped(struct watch *w)
 {
     (void)pthread_mutex_lock(&w->lock);
@@ -189,15 +128,64 @@ static bool stopped(struct watch *w)
     return stop;
 }
 
-/* Until it is time to look again, a hint comes, or the service ends. */
-static void wait_a_while(struct watch *w, int64_t until_ns)
+/* Fetches the version and takes it over; whatever fails is said and counted. */
+static void follow(struct watch *w, const char *version)
+{
+    struct err err;
+    char *dir = NULL;
+    enum metric_swap outcome;
+    if (registry_fetch(w->registry, w->name, version, &dir, &err) != 0)
+        outcome = outcome_of(&err);
+    else
+        outcome = stopped(w) ? SWAP_FAILED : take_over(w, dir, &err);
+    free(dir);
+    if (stopped(w))
+        return;
+    if (outcome != SWAP_DONE) {
+        /* Time mends a registry that is away, and only that: no pause grows for it. */
+        complain(w, outcome, outcome == SWAP_UNAVAILABLE ? "" : version, &err);
+        return;
+    }
+    metric_add_at(M_MODEL_SWAPS, SWAP_DONE, 1);
+    if (registry_note(w->registry, w->name, w->alias, version, &err) != 0)
+        log_warn("cache-not-written", "%s", err.msg);
+    metric_set(M_MODEL_CURRENT, 1);
+    w->said[0] = w->tried[0] = '\0';
+}
+
+/* hinted: somebody changed something; what failed before may be mended. */
+static void look(struct watch *w, bool hinted)
+{
+    struct err err;
+    char version[REGISTRY_VERSION] = "";
+    if (registry_resolve(w->registry, w->name, w->alias, version, &err) != 0) {
+        if (!stopped(w))
+            complain(w, unresolved(&err), "", &err);
+        return;
+    }
+    struct served *now = pipeline_served(w->pipeline);
+    bool same = strcmp(now->info->version, version) == 0;
+    served_release(now);
+    if (!same) {
+        if (hinted || strcmp(w->tried, version) != 0 || clock_ns() >= w->not_before_ns)
+            follow(w, version);
+        return;
+    }
+    if (w->said[0])
+        log_info("registry-agrees", "the version in service is what %s names", w->alias);
+    metric_set(M_MODEL_CURRENT, 1);
+    w->said[0] = w->tried[0] = '\0';
+}
+
+/* Until it is time to look again, a hint comes (true), or the service ends. */
+static bool wait_a_while(struct watch *w, int64_t until_ns)
 {
     int64_t left;
     while (!stopped(w) && (left = until_ns - clock_ns()) > 0) {
         int64_t slice = left < SLICE_NS ? left : SLICE_NS;
         int hint = registry_wait(w->registry, w->name, (int)(slice / 1000000) + 1);
         if (hint > 0)
-            return;
+            return true;
         int64_t at = clock_ns() + slice;
         struct timespec until = {.tv_sec = at / 1000000000, .tv_nsec = at % 1000000000};
         (void)pthread_mutex_lock(&w->lock);
@@ -205,15 +193,17 @@ static void wait_a_while(struct watch *w, int64_t until_ns)
             (void)pthread_cond_timedwait(&w->cond, &w->lock, &until);
         (void)pthread_mutex_unlock(&w->lock);
     }
+    return false;
 }
 
 static void *watch_main(void *arg)
 {
     struct watch *w = arg;
+    bool hinted = false;
     while (!stopped(w)) {
         int64_t next = clock_ns() + w->cfg->registry_poll_ns;
-        look(w);
-        wait_a_while(w, next);
+        look(w, hinted);
+        hinted = wait_a_while(w, next);
     }
     return NULL;
 }

@@ -94,6 +94,9 @@ struct classifier;
 struct classifier *classifier_open(const struct config *cfg);
 void classifier_close(struct classifier *c); /* NULL allowed */
 void classifier_run(struct classifier *c, struct work *w);
+/* Whether it holds another model than s; classifier_forget lets go of that and its memory. */
+bool classifier_holds_other(const struct classifier *c, const struct served *s);
+void classifier_forget(struct classifier *c);
 
 /* What dlq.error says of an item with a reason. */
 const char *work_note(const struct work *w, const struct item *it);

@@ -229,15 +229,23 @@ def test_what_is_wrong_with_a_version_leaves_the_old_one(env):
         f.truncate(os.path.getsize(weights) - 1)
     with open(os.path.join(root, "news", "aliases", "production"), "w") as f:
         f.write(second + "\n")
-    _stays(worker, first, "corrupt", "model.safetensors")
+    _stays(worker, first, "truncated", "model.safetensors")
     with open(os.path.join(root, "news", "aliases", "production"), "w") as f:
         f.write("0123456789abcdef\n")
-    _stays(worker, first, "missing", "0123456789abcdef")
+    _stays(worker, first, "no-version", "0123456789abcdef")
     os.unlink(os.path.join(root, "news", "aliases", "production"))
     wait_for("the alias to be missed", lambda: any("production" in e["msg"] for e in worker.events()
                                                    if e.get("event") == "model-not-swapped"), 5)
     same("version in service", version_of(worker), first)
     worker.stop()
+
+
+def _all_new(path):
+    """No file is one of another version's."""
+    for name in os.listdir(path):
+        if not name.startswith("."):
+            with open(os.path.join(path, name), "a") as f:
+                f.write(" ")
 
 
 def _no_model(path):
@@ -294,14 +302,15 @@ def _redis_faults(env, server):
         by_hand(first)
         wait_for("agreement", lambda: worker.metric("^rubric_model_current") == 1, 10)
 
-    outcomes = ("missing", "corrupt", "labels", "does-not-load", "unavailable")
+    outcomes = ("no-alias", "no-version", "no-content", "incomplete", "truncated", "corrupt", "labels", "does-not-load",
+                "unavailable")
     for n, (what, spoil, outcome, word) in enumerate((
-            ("a chunk missing", lambda v: server.command("DEL", own_chunk(v)), "missing", "the chunk is not there"),
+            ("a chunk missing", lambda v: server.command("DEL", own_chunk(v)), "incomplete", "chunks are there"),
             ("a chunk altered", lambda v: server.command("SETRANGE", own_chunk(v), "3", "?"), "corrupt", "have the sum"),
-            ("a chunk cut short", lambda v: server.command("SET", own_chunk(v), "x"), "corrupt", "bytes instead of"),
+            ("a chunk cut short", lambda v: server.command("SET", own_chunk(v), "x"), "truncated", "bytes instead of"),
             ("a manifest altered", lambda v: server.command("HSET", f"rubric:{{news}}:version:{v}", "manifest", "{}"),
              "corrupt", "version:"),
-            ("an alias to nowhere", lambda v: "0123456789abcdef", "missing", "0123456789abcdef"))):
+            ("an alias to nowhere", lambda v: "0123456789abcdef", "no-version", "0123456789abcdef"))):
         before = {o: counted(o) for o in outcomes}
         version = publish(f"variant{n}")
         moved = spoil(version)
@@ -321,9 +330,8 @@ def _redis_faults(env, server):
     stays("a model that does not load", "does-not-load", "model.safetensors")
     # A manifest before its chunks: what a push that publishes first would look like.
     before = {o: counted(o) for o in outcomes}
-    early = _push_by_hand(server, variant(env, "early"), chunks=False)
-    by_hand(early)
-    stays("a manifest before its chunks", "missing", "the chunk is not there")
+    by_hand(_push_by_hand(server, variant(env, "early", _all_new), chunks=False))
+    stays("a manifest before its chunks", "no-content", " 0 of its ")
 
     before = {o: counted(o) for o in outcomes}
     server.stop()
@@ -336,11 +344,18 @@ def _redis_faults(env, server):
     same("version of a start without Redis", version_of(worker), first)
     if not any(e.get("event") == "model-from-cache" for e in worker.events()):
         raise Failure(f"the log does not say that the model is from the cache: {worker.text()[-800:]}")
-    before = {"missing": 0}
     server.start()  # empty
-    wait_for("the empty Redis to be seen", lambda: counted("missing") > 0, 15)
+    wait_for("the empty Redis to be seen", lambda: counted("no-alias") > 0, 15)
     same("version in service beside an empty Redis", version_of(worker), first)
+    worker.stop()
+    worker = env.worker(topics, **options).wait_ready()
+    same("version of a start beside an empty Redis", version_of(worker), first)
     same("version pushed again", r.push(env.model), first)
+    other = r.push(variant(env, "labels-again", _other_labels))
+    by_hand(other)
+    worker.stop()
+    worker = env.worker(topics, **options).wait_ready()
+    same("version of a start beside other labels", version_of(worker), first)
     r.promote(first)
     wait_for("agreement", lambda: worker.metric("^rubric_model_current") == 1, 10)
     worker.stop()
@@ -362,8 +377,6 @@ def _push_by_hand(server, model, chunks=True):
         if chunks:
             subprocess.run(["redis-cli", "-p", str(server.port), "-x", "SET", "rubric:{news}:chunk:" + digest],
                            input=data, stdout=subprocess.DEVNULL, check=True)
-        else:
-            server.command("DEL", "rubric:{news}:chunk:" + digest) if name == "config.json" else None
     version = hashlib.sha256(sums.encode()).hexdigest()[:16]
     manifest = json.dumps({"format": 1, "name": "news", "version": version, "created": "2026-01-01T00:00:00Z",
                            "files": files})
