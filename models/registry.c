@@ -218,6 +218,11 @@ void registry_cancel(struct registry *r)
         r->backend->cancel(r->store);
 }
 
+const char *registry_by(const struct registry *r)
+{
+    return r->by;
+}
+
 void registry_set_by(struct registry *r, const char *by)
 {
     (void)snprintf(r->by, sizeof r->by, "%s", *by ? by : "unknown");

@@ -103,6 +103,7 @@ int registry_wait(struct registry *r, const char *name, int ms);
 /* From any thread, while another one is in a call: it and all later ones end soon, in failure. */
 void registry_cancel(struct registry *r);
 
+const char *registry_by(const struct registry *r);        /* borrowed */
 void registry_set_by(struct registry *r, const char *by); /* default: $USER@host name */
 
 /* Versions fetched from afar are kept in dir (made when missing) as DIR/NAME/VERSION, at most `bytes`

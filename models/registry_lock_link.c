@@ -16,7 +16,6 @@ struct lock {
     struct redis_target target;
     struct redis *redis;
     struct registry_lock_redis *lock;
-    char by[REGISTRY_BY + 1];
 };
 
 static int eval(void *connection, const char *script, const char *const *words, int n_keys, int n,
@@ -52,7 +51,6 @@ static int take(const char *rest, const char *name, const char *owner, void **st
     char *url = file_path("redis:%s", rest), *prefix = redis_key(name, "");
     prefix[strlen(prefix) - 1] = '\0'; /* without the last colon */
     struct lock *l = xcalloc(1, sizeof *l);
-    (void)snprintf(l->by, sizeof l->by, "retrain: %.80s", owner);
     int rc = redis_target_parse(url, &l->target, err);
     if (rc == 0) {
         l->redis = redis_open(&l->target);
@@ -90,7 +88,7 @@ static int promote(void *state, struct registry *r, const char *name, const char
         return -1;
     char *versions = redis_key(name, "versions"), *aliases = redis_key(name, "aliases"),
          *history = redis_key(name, "history"), *channel = file_path("rubric:%s", name);
-    const char *words[] = {versions, aliases, history, alias, from, to, l->by, channel};
+    const char *words[] = {versions, aliases, history, alias, from, to, registry_by(r), channel};
     int rc = registry_lock_redis_change(l->lock, move, words, 3, 8, err);
     free(channel);
     free(versions);

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "models/model.h"
 #include "trainer/evaluate.h"
+#include "trainer/lineage.h"
 #include "trainer/progress.h"
 #include "trainer/stop.h"
 
@@ -21,15 +22,17 @@ int fit_write_log(const struct fit *f, const struct buf *text, struct err *err)
     return path ? file_replace(path, text->data, text->len, err) : 0;
 }
 
-static void report_on(const struct model *m, const struct dataset *d, const char *name,
-                      struct pool *pool, FILE *out)
+static double report_on(const struct model *m, const struct dataset *d, const char *name,
+                        struct pool *pool, FILE *out)
 {
     struct report r;
     report_init(&r, model_info(m)->n_labels);
     evaluate_model(m, d, pool, &r);
     (void)fprintf(out, "\n%s\n", name);
     report_print(&r, model_info(m)->labels, out);
+    double accuracy = report_accuracy(&r);
     report_done(&r);
+    return accuracy;
 }
 
 /* A model found in --out is one that this command would have made. */
@@ -48,8 +51,8 @@ static int same_kind(const struct fit *f, const struct model_info *info, struct 
                          "%s holds a model of other classes: --overwrite replaces it", f->out.path);
 }
 
-/* Opens what was written, as a worker would, and measures that. */
-static int final_reports(const struct fit *f, struct err *err)
+/* Opens what was written, as a worker would, and measures that. made: just now, by these options. */
+static int final_reports(const struct fit *f, bool made, struct err *err)
 {
     struct model *m;
     if (model_open(f->out.path, PRECISION_AUTO, &m, err) != 0)
@@ -58,15 +61,15 @@ static int final_reports(const struct fit *f, struct err *err)
         model_close(m);
         return -1;
     }
-    report_on(m, &f->corpus.dev, "dev", f->pool, f->console);
+    double dev = report_on(m, &f->corpus.dev, "dev", f->pool, f->console);
     if (f->corpus.test.n)
-        report_on(m, &f->corpus.test, "test", f->pool, f->console);
+        (void)report_on(m, &f->corpus.test, "test", f->pool, f->console);
     char s[24];
     (void)fprintf(f->console, "\nmodel in %s, version %s\ntime used %s\n", f->out.path,
                   model_info(m)->version,
                   progress_duration((clock_ns() - f->start_ns) / 1000000000, s));
     model_close(m);
-    return 0;
+    return made ? lineage_write(f->out.path, f, dev, err) : 0;
 }
 
 static bool is_textcnn(const struct fit *f)
@@ -84,12 +87,13 @@ static int train(struct fit *f, struct err *err)
 {
     if (finished(f)) {
         (void)fprintf(f->console, "%s holds a finished model: nothing to resume\n", f->out.path);
-        return final_reports(f, err);
+        return final_reports(f, false, err);
     }
     int rc = is_textcnn(f) ? fit_textcnn(f, err) : fit_linear(f, err);
-    stop_release();
+    if (is_textcnn(f))
+        stop_release();
     if (rc == 0)
-        rc = final_reports(f, err);
+        rc = final_reports(f, true, err);
     return rc;
 }
 
@@ -111,7 +115,6 @@ int fit_run(struct fit *f, const char *out, enum outdir_mode mode, struct err *e
                       (int)vocab_size(f->vocab), (int)f->corpus.classes.n, pool_threads(f->pool));
         rc = train(f, err);
         pool_close(f->pool);
-        stop_release();
         outdir_close(&f->out);
     }
     packed_done(&f->train);

@@ -16,7 +16,8 @@ struct fit {
     struct vocab *vocab;
     struct packed train, dev;
     struct outdir out;
-    bool resume; /* go on from a checkpoint, or leave a finished model */
+    bool resume;     /* go on from a checkpoint, or leave a finished model */
+    bool can_resume; /* the command has --resume */
     struct pool *pool;
     FILE *console;
     int64_t start_ns;

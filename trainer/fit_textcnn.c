@@ -215,9 +215,9 @@ static int stopped(struct run *t, int signal_number, struct err *err)
     progress_clear(&t->bar);
     if (write_checkpoint(t, err) != 0)
         return -1;
-    (void)fprintf(t->f->console,
-                  "stopped at iteration %lld of %lld; the same command with --resume goes on\n",
-                  (long long)t->s.c.iteration, (long long)t->s.total);
+    (void)fprintf(t->f->console, "stopped at iteration %lld of %lld%s\n",
+                  (long long)t->s.c.iteration, (long long)t->s.total,
+                  t->f->can_resume ? "; the same command with --resume goes on" : "");
     return 128 + signal_number;
 }
 

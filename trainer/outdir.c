@@ -10,12 +10,15 @@
 
 #include "base/file.h"
 #include "trainer/history.h"
+#include "trainer/lineage.h"
 
-/* The weights come last: a model is there when model.safetensors is. The first N_MEANING files give
- * the weights their meaning. */
-static const char *const files[] = {"vocab.txt", "labels.txt", "config.json", HISTORY_FILE,
-                                    "model.safetensors"};
-enum { N_FILES = sizeof files / sizeof *files, N_MEANING = 3 };
+/* A model is there when model.safetensors is. The first N_MEANING files give the weights their
+ * meaning and come before them. */
+static const char *const files[] = {"vocab.txt", "labels.txt", "config.json", "model.safetensors",
+                                    HISTORY_FILE};
+enum { N_FILES = sizeof files / sizeof *files, N_MEANING = 3, WEIGHTS = 3 };
+/* What is told of a model, not needed to run it: gone before the weights change, there after them. */
+static const char *const told[] = {HISTORY_FILE, LINEAGE_FILE};
 
 static bool holds(const char *dir, const char *name)
 {
@@ -114,7 +117,12 @@ int outdir_commit(struct outdir *o, struct err *err)
         free(from);
         free(to);
     }
-    char *weights = file_path("%s/%s", o->path, files[N_FILES - 1]);
+    for (size_t i = 0; i < sizeof told / sizeof *told; i++) {
+        char *path = file_path("%s/%s", o->path, told[i]);
+        (void)unlink(path);
+        free(path);
+    }
+    char *weights = file_path("%s/%s", o->path, files[WEIGHTS]);
     if (!same)
         (void)unlink(
             weights); /* until the new ones come, there is no model rather than a mixed one */

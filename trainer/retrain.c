@@ -62,7 +62,10 @@ void retrain_decide(struct retrain *r)
                        numbers, 100 * r->max_drop);
     } else {
         r->outcome = RETRAIN_PROMOTED;
-        (void)snprintf(r->why, sizeof r->why, "not worse: %s", numbers);
+        (void)snprintf(r->why, sizeof r->why, "not worse: %s%s", numbers,
+                       r->champion.made < 0 ? "; how good it was when it was made is not known, so "
+                                              "the labels were not judged"
+                                            : "");
     }
 }
 

@@ -30,9 +30,20 @@ static sigset_t both(void)
     return set;
 }
 
+static int depth; /* of catches that were not released */
+
+static void let_go(void)
+{
+    sigset_t set = both();
+    set_action(SIG_DFL);
+    (void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
 void stop_catch(void)
 {
     sigset_t set = both();
+    if (depth++ > 0)
+        return;
     noted = 0;
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
     set_action(note);
@@ -40,21 +51,21 @@ void stop_catch(void)
 
 void stop_release(void)
 {
-    sigset_t set = both();
-    set_action(SIG_DFL);
-    (void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    if (depth == 0 || --depth > 0)
+        return;
+    let_go();
 }
 
 int stop_signal(void)
 {
     static const struct timespec now = {0};
     sigset_t set = both();
-    if (!noted) {
+    if (depth && !noted) {
         int got = sigtimedwait(&set, NULL, &now);
         if (got > 0)
             noted = got;
     }
     if (noted)
-        stop_release(); /* the next one ends the process */
+        let_go(); /* the next one ends the process */
     return noted;
 }

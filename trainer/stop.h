@@ -8,7 +8,8 @@
 #ifndef TRAINER_STOP_H
 #define TRAINER_STOP_H
 
-void stop_catch(void);   /* from here on the first signal is kept for stop_signal */
+/* From here on the first signal is kept for stop_signal; catches nest, the last release counts. */
+void stop_catch(void);
 void stop_release(void); /* the default action again */
 int stop_signal(void);   /* 0, SIGINT or SIGTERM; called by the thread that called stop_catch */
 

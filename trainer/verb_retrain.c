@@ -15,6 +15,7 @@
 #include "trainer/lineage.h"
 #include "trainer/report_html.h"
 #include "trainer/retrain.h"
+#include "trainer/stop.h"
 
 static const struct opt opts[] = {
     VERB_COMMON_OPTIONS,
@@ -31,7 +32,7 @@ static const struct opt opts[] = {
      .help = "promote although dev accuracy is lower by up to this (0.01: a point)"},
     {.name = "max-shift",
      .type = OPT_REAL,
-     .def = "0.2",
+     .def = "0.05",
      .min = 0,
      .max = 1,
      .help = "promote nothing when production's own dev accuracy is lower by more than this than "
@@ -47,6 +48,18 @@ static const struct opt opts[] = {
      .def = "false",
      .help = "promote a model whose labels differ from production's; titles whose label production "
              "does not know count as its mistakes"},
+    {.name = "keep",
+     .type = OPT_INT,
+     .def = "-1",
+     .min = -1,
+     .max = 100000,
+     .help =
+         "then remove all versions but this many of the newest and what aliases name (models gc); "
+         "-1: none"},
+    {.name = "kept-is-success",
+     .type = OPT_BOOL,
+     .def = "false",
+     .help = "exit with 0 instead of 3 when the champion stays"},
     {.name = "work",
      .type = OPT_STR,
      .help = "make the challenger in this directory, replacing what it holds, and leave it there; "
@@ -57,6 +70,8 @@ static const struct opt opts[] = {
      .help = "print one JSON object; progress goes to standard error"},
 #include "trainer/fit_options.inc"
 };
+
+enum { KEPT = 3 }; /* retrain_status of all outcomes where the champion stays */
 
 struct job {
     const char *name, *alias;
@@ -138,7 +153,7 @@ static void measure(struct job *j, const struct model *m, struct pool *pool, str
     free(map);
 }
 
-/* What travels with the model: how good it was, and what it was made from. */
+/* What travels with the model beside its lineage: how good it was, and how it came about. */
 static int describe(const struct job *j, const struct model_info *info, const struct report *r,
                     struct err *err)
 {
@@ -151,8 +166,6 @@ static int describe(const struct job *j, const struct model_info *info, const st
         rc = report_html_write(page, r, info, &h, data, err);
         history_done(&h);
     }
-    if (rc == 0)
-        rc = lineage_write(j->work, &j->fit, report_accuracy(r), err);
     free(page);
     return rc;
 }
@@ -196,6 +209,13 @@ static int push_and_promote(struct job *j, struct err *err)
     return -1;
 }
 
+/* 0, or the exit status of a job that a signal ended between two steps. */
+static int asked_to_stop(void)
+{
+    int signal_number = stop_signal();
+    return signal_number ? 128 + signal_number : 0;
+}
+
 static int fit_and_judge(struct job *j, struct err *err)
 {
     struct err why = {0};
@@ -205,7 +225,11 @@ static int fit_and_judge(struct job *j, struct err *err)
         return conclude(j, RETRAIN_LABELS, &why);
     int rc = fit_run(&j->fit, j->work, OUTDIR_OVERWRITE, err);
     if (rc == 0)
+        rc = asked_to_stop();
+    if (rc == 0)
         rc = measure_both(j, err);
+    if (rc == 0)
+        rc = asked_to_stop(); /* the last time: what is pushed is also decided */
     return rc == 0 ? push_and_promote(j, err) : rc;
 }
 
@@ -221,6 +245,8 @@ static int with_lock(struct job *j, const char *url, const char *data, struct er
     j->result.token = registry_lock_token(j->lock);
     int rc = corpus_read(data, true, options_int(j->fit.o, "skip-bad"), j->fit.console,
                          &j->fit.corpus, err);
+    if (rc == 0)
+        rc = asked_to_stop();
     if (rc == 0)
         rc = fit_and_judge(j, err);
     model_close(j->champion);
@@ -239,6 +265,22 @@ static void print_result(const struct job *j, bool json)
         retrain_text(&j->result, j->name, j->alias, &out);
     (void)fputs(out.data, stdout);
     buf_done(&out);
+}
+
+/* What the schedule leaves behind would fill the registry in time. */
+static int collect(const struct job *j, struct err *err)
+{
+    long keep = options_int(j->fit.o, "keep");
+    char **removed;
+    size_t n;
+    if (keep < 0 || j->result.outcome == RETRAIN_LOCKED)
+        return 0;
+    if (registry_gc(j->registry, j->name, (int)keep, &removed, &n, err) != 0)
+        return err_prefix(err, "%s; then", j->result.why);
+    while (n-- > 0)
+        free(removed[n]);
+    free(removed);
+    return 0;
 }
 
 /* A directory of our own for the challenger, and gone afterwards, unless --work names one. */
@@ -271,12 +313,17 @@ static int run(const struct options *o, const char *const *words, int n, struct 
     if (verb_no_words(words, n, err) != 0 || verb_need(o, "arch", &arch, err) != 0 ||
         verb_need(o, "data", &data, err) != 0 || verb_registry(o, &j.registry, &j.name, err) != 0)
         return -1;
+    stop_catch(); /* as process 1 of a container it would not even be ended by a signal */
     int rc = with_work(&j, options_str(o, "registry"), data, err);
+    if (rc == 0)
+        rc = collect(&j, err);
     registry_close(j.registry);
+    stop_release();
     if (rc != 0)
         return rc;
     print_result(&j, json);
-    return retrain_status(j.result.outcome);
+    int status = retrain_status(j.result.outcome);
+    return status == KEPT && options_bool(o, "kept-is-success") ? 0 : status;
 }
 
 static const char *const environment[] = {"registry", "name", "alias", "cache", NULL};
@@ -285,6 +332,7 @@ static const char details[] =
     "exit status:\n"
     "  0     the challenger was promoted\n"
     "  3     the champion stays: same content, worse, below --min-accuracy, or suspect labels\n"
+    "        (0 with --kept-is-success)\n"
     "  4     another job works on this model, or production changed meanwhile; nothing promoted\n"
     "  5     the data has other labels than production; nothing made\n"
     "  64..  an error: 64 command line, 65 data, 69 registry unavailable, 74 input or output, …\n"

@@ -4,6 +4,7 @@ what is wrong."""
 import re
 
 SUFFIX = {"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+FETCHED_MB = 512  # a version that comes in beside the cache
 LEAVING_MS = 10000  # beyond the drain: leaving the group, closing connections
 TRY_AGAIN = {4}  # retrain: the lock of a run that was killed is still there, or production changed meanwhile
 VOLUMES = {"configMap", "secret", "emptyDir", "persistentVolumeClaim", "projected", "downwardAPI"}
@@ -213,7 +214,7 @@ def retries(m, programs):
             continue
         final = {n for r in w.job.get("podFailurePolicy", {}).get("rules", []) if r["action"] == "FailJob"
                  for n in r.get("onExitCodes", {}).get("values", [])}
-        wanted = (programs.statuses(w.container["args"][0]) | {64, 65, 78}) - TRY_AGAIN
+        wanted = (programs.statuses(w.container["args"][0]) | {64, 65, 66, 70, 78}) - TRY_AGAIN
         if wanted != final:
             yield f"{w.title}: podFailurePolicy ends the job on {sorted(final)}, the trainer means {sorted(wanted)}"
 
@@ -302,9 +303,14 @@ def paths(m, programs):
                 if key not in (m.values("ConfigMap", volume["configMap"]["name"]) or {}):
                     yield f"{w.title}: {what} {path}: the ConfigMap has no key {key}"
         writes = [("TMPDIR", env.get("TMPDIR", "/tmp"))]
-        if w.program == "rubric-worker":
-            options, _ = programs.effective(w, env, m)
-            writes.append(("cache", (options or {}).get("cache", env.get("RUBRIC_CACHE", ""))))
+        if w.program not in programs.paths:
+            continue
+        options, _ = programs.effective(w, env, m)
+        cache = (options or {}).get("cache", env.get("RUBRIC_CACHE", ""))
+        writes.append(("cache", cache))
+        size = ((w.mount_of(cache)[0] or {}).get("emptyDir") or {}).get("sizeLimit")
+        if size and "cache-mb" in (options or {}) and int(options["cache-mb"]) + FETCHED_MB > quantity(size) / (1 << 20):
+            yield f"{w.title}: cache-mb {options['cache-mb']} and a version being fetched are over the volume's sizeLimit {size}"
         for what, path in writes:
             volume, mount = w.mount_of(path)
             if not mount or mount.get("readOnly") or "emptyDir" not in (volume or {}):

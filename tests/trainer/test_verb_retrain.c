@@ -196,6 +196,23 @@ static void poisoned_throughout(void **state)
     assert_int_equal(run_verb(verb_retrain, JOB(TINY)), 0);
 }
 
+/* The same where production was made by fit and pushed by hand. The champion stays, which may be called a
+ * success, and what it leaves behind is collected. */
+static void poisoned_beside_a_pushed_model(void **state)
+{
+    (void)state;
+    assert_int_equal(run_verb(verb_fit, "--arch", "linear", "--data", TINY, "--out", "%/f"), 0);
+    assert_int_equal(run_verb(verb_push, "--model", "%/f", REGISTRY, "--alias", "production"), 0);
+    poison("p", 1);
+    shift_labels("p", "dev.txt", 1);
+    assert_int_equal(run_verb(verb_retrain, JOB("%/p")), 3);
+    run_expect_text("stdout", "nothing promoted (suspect-data)");
+    assert_int_equal(versions(), 2);
+    assert_int_equal(run_verb(verb_retrain, JOB("%/p"), "--kept-is-success", "--keep", "0"), 0);
+    run_expect_text("stdout", "nothing promoted (suspect-data)");
+    assert_int_equal(versions(), 1);
+}
+
 static void first_model_below_minimum(void **state)
 {
     (void)state;
@@ -350,6 +367,7 @@ int main(void)
     const struct CMUnitTest tests[] = {T(twice),
                                        T(poisoned),
                                        T(poisoned_throughout),
+                                       T(poisoned_beside_a_pushed_model),
                                        T(first_model_below_minimum),
                                        T(other_labels),
                                        T(reordered_labels),
