@@ -334,6 +334,7 @@ static void test_away(void **state)
     must(registry_fetch_last(r, "news", "production", got, &dir, &err), &err);
     assert_string_equal(got, v);
     char *path = file_path("%s/labels.txt", dir);
+    free(dir);
     assert_int_equal(file_replace(path, "a\nc\n", 4, NULL), 0); /* altered in the cache */
     refused(registry_fetch_last(r, "news", "production", got, &dir, &err), &err, ERR_MISSING, v);
     free(path);
