@@ -10,6 +10,7 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <xmmintrin.h>
 
 /* Asked of the processor itself: clang 14's __builtin_cpu_supports does not know the name. */
 static bool has_f16c(void)
@@ -98,7 +99,7 @@ int cpu_count(void)
     return n < 1 ? 1 : n;
 }
 
-static enum cpu_isa detect(void)
+enum cpu_isa cpu_isa(void)
 {
     enum cpu_isa best = CPU_BASE;
 #if defined(__x86_64__)
@@ -117,13 +118,64 @@ static enum cpu_isa detect(void)
     return best;
 }
 
-enum cpu_isa cpu_isa(void)
+static bool isa_is_forced(void)
 {
-    return detect(); /* cheap enough to ask at start-up only; callers keep the answer */
+    const char *want = getenv("RUBRIC_ISA");
+    for (int i = CPU_BASE; want && i <= CPU_AVX512; i++)
+        if (strcmp(want, cpu_isa_name((enum cpu_isa)i)) == 0)
+            return true;
+    return false;
+}
+
+/* Leaf 7: VNNI is ECX bit 11 of subleaf 0, BF16 is EAX bit 5 of subleaf 1 (Intel's manual, volume
+ * 2, CPUID). */
+static bool has_leaf7(unsigned subleaf, bool in_ecx, unsigned bit)
+{
+#if defined(__x86_64__)
+    unsigned a, b, c, d;
+    return cpu_isa() == CPU_AVX512 && !isa_is_forced() &&
+           __get_cpuid_count(7, subleaf, &a, &b, &c, &d) && ((in_ecx ? c : a) >> bit & 1u);
+#else
+    (void)subleaf;
+    (void)in_ecx;
+    (void)bit;
+    return false;
+#endif
+}
+
+bool cpu_has_vnni(void)
+{
+    return has_leaf7(0, true, 11);
+}
+
+bool cpu_has_bf16(void)
+{
+    return has_leaf7(1, false, 5);
 }
 
 const char *cpu_isa_name(enum cpu_isa isa)
 {
     static const char *const names[] = {"base", "avx2", "avx512"};
     return names[isa];
+}
+
+unsigned cpu_flush_denormals(void)
+{
+#if defined(__x86_64__)
+    const unsigned to_zero = 0x8040; /* MXCSR's FTZ and DAZ */
+    unsigned flags = _mm_getcsr();
+    _mm_setcsr(flags | to_zero);
+    return flags;
+#else
+    return 0;
+#endif
+}
+
+void cpu_restore_denormals(unsigned flags)
+{
+#if defined(__x86_64__)
+    _mm_setcsr(flags);
+#else
+    (void)flags;
+#endif
 }

@@ -16,5 +16,14 @@ enum cpu_isa { CPU_BASE, CPU_AVX2, CPU_AVX512 };
  * (never raises) it. AVX2 implies FMA and F16C. */
 enum cpu_isa cpu_isa(void);
 const char *cpu_isa_name(enum cpu_isa isa);
+/* AVX-512's later instructions for products of bytes and of bfloat16; false whenever RUBRIC_ISA
+ * names a set, so that RUBRIC_ISA=avx512 is AVX-512 without them. */
+bool cpu_has_vnni(void);
+bool cpu_has_bf16(void);
+
+/* The calling thread's arithmetic takes subnormal numbers for zero from here on (they cost a
+ * hundred times as much as others); returns what cpu_restore_denormals() wants. */
+unsigned cpu_flush_denormals(void);
+void cpu_restore_denormals(unsigned flags);
 
 #endif

@@ -8,5 +8,6 @@
 void gemm_onednn(const struct gemm *g);
 void gemm_openblas(const struct gemm *g);
 void gemm_naive(const struct gemm *g);
+void onednn_one_thread(void); /* to be called before oneDNN is, on every thread that does */
 
 #endif

@@ -18,15 +18,20 @@ static void omp_set_num_threads(int n)
 }
 #endif
 
-void gemm_onednn(const struct gemm *g)
+/* OpenMP keeps the number of threads per calling thread; our threads are the parallelism, so each
+ * caller gets 1. */
+void onednn_one_thread(void)
 {
-    /* OpenMP keeps the number of threads per calling thread; our pool is the parallelism, so each
-     * caller gets 1. */
     static _Thread_local int single;
     if (!single) {
         omp_set_num_threads(1);
         single = 1;
     }
+}
+
+void gemm_onednn(const struct gemm *g)
+{
+    onednn_one_thread();
     /* dnnl_sgemm is row-major and the same function in 2.x and 3.x. */
     dnnl_status_t s = dnnl_sgemm(g->ta ? 'T' : 'N', g->tb ? 'T' : 'N', g->m, g->n, g->k, g->alpha,
                                  g->a, g->lda, g->b, g->ldb, g->beta, g->c, g->ldc);

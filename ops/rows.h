@@ -36,7 +36,37 @@ struct rows {
                            int n, int16_t *y, size_t y_stride);
     void (*convpool_int8)(const int8_t *tile, int w, const int32_t *row, const int32_t *start,
                           int n, int16_t *y, size_t y_stride);
+
+    /* For transformers (ops/rows_transformer.h).  y may be x (or z). */
+    void (*add)(float *y, const float *x, const float *z, int n); /* y = x + z */
+    void (*mul)(float *y, const float *x, const float *z, int n); /* y = x z, by element */
+    /* LayerNorm (Ba et al., arXiv:1607.06450): y = (x - mean) / sqrt(var + eps) gamma + beta, var
+     * over n */
+    void (*norm)(float *y, const float *x, const float *gamma, const float *beta, float eps, int n);
+    /* RMSNorm (Zhang and Sennrich, arXiv:1910.07467): y = x / sqrt(mean of x^2 + eps) gamma */
+    void (*rms_norm)(float *y, const float *x, const float *gamma, float eps, int n);
+    /* GELU (Hendrycks and Gimpel, arXiv:1606.08415): x Phi(x), and its approximation by tanh */
+    void (*gelu)(float *y, const float *x, int n);
+    void (*gelu_tanh)(float *y, const float *x, int n);
+    void (*relu)(float *y, const float *x, int n);
+    void (*tanh)(float *y, const float *x, int n);
+    void (*to_bf16)(uint16_t *y, const float *x, size_t n); /* to nearest, ties to even */
+    /* x[i] = scale (q[i] - zero) within scale / 2, 0 <= q <= levels (<= 255), 0 exactly; x finite */
+    void (*quantize)(uint8_t *q, const float *x, int levels, float *scale, int32_t *zero, int n);
+    /* The product of a quantised row with quantised weights as numbers: w_scale and w_sum are each
+     * output's step and sum of weights.
+     * y = (sum - zero w_sum) scale w_scale + bias; y may be sum's memory */
+    void (*dequantize)(float *y, const int32_t *sum, float scale, int32_t zero,
+                       const float *w_scale, const int32_t *w_sum, const float *bias, int n);
+    void (*widen_int8)(float *y, const int8_t *q, float scale, int n); /* y = scale q */
+    /* C[m,n] = A[m,k] B[k,n], row-major with row strides; small ones, on one thread.  Whole vectors
+     * are read and written: n rounded up to ROWS_PAD is what rows of B and C must have room for. */
+    void (*product)(float *c, int ldc, const float *a, int lda, const float *b, int ldb, int m,
+                    int n, int k);
 };
+
+/* Floats that the widest vector has. */
+#define ROWS_PAD 16
 
 const struct rows *rows(void);
 const struct rows *rows_of(enum cpu_isa isa); /* NULL when this build or processor lacks it */

@@ -223,6 +223,7 @@ static void rows_adamw(const struct adamw *a, float *restrict w, const float *re
 }
 
 #include "ops/rows_convpool.h"
+#include "ops/rows_transformer.h"
 
 /* Convolution and pooling in fixed point, for both cells from one text. */
 #define CELL int16_t
@@ -250,4 +251,17 @@ const struct rows ROWS_TABLE = {
     .convpool_f32 = rows_convpool_f32,
     .convpool_int16 = rows_convpool_int16,
     .convpool_int8 = rows_convpool_int8,
+    .add = rows_add,
+    .mul = rows_mul,
+    .norm = rows_norm,
+    .rms_norm = rows_rms_norm,
+    .gelu = rows_gelu,
+    .gelu_tanh = rows_gelu_tanh,
+    .relu = rows_relu,
+    .tanh = rows_tanh,
+    .to_bf16 = rows_to_bf16,
+    .quantize = rows_quantize,
+    .dequantize = rows_dequantize,
+    .widen_int8 = rows_widen_int8,
+    .product = rows_product,
 };
