@@ -12,26 +12,41 @@
 #include "data/dataset.h"
 #include "data/vocab.h"
 #include "models/model.h"
-#include "models/safetensors.h"
+#include "models/tensors.h"
+#include "models/trace.h"
+#include "models/transformer_config.h"
 
 /* What a family's open is given; all borrowed, and gone when it returns. */
 struct arch_source {
     const char *config_path; /* for messages */
     const json_t *config;    /* an object */
-    const struct safetensors *weights;
-    int32_t vocab_size, n_labels; /* lines of vocab.txt and labels.txt */
-    enum precision precision;     /* as asked for */
+    const struct tensor_set *weights;
+    int32_t vocab_size;       /* of the tokenizer */
+    int32_t n_labels;         /* of labels.txt or id2label; 0: neither is there */
+    enum precision precision; /* as asked for */
+    enum head head;           /* for a plain linear head; HEAD_NONE: as the family has it */
 };
 
 /* What it tells of the opened model. */
 struct arch_facts {
     int64_t parameters, weights_bytes;
     int32_t max_tokens;
+    int32_t n_labels;         /* 0: it has no head */
     enum precision precision; /* what runs */
+    const char *kernels;      /* the matrix product's name, or NULL; the model's */
+};
+
+/* How titles become ids. */
+enum arch_tokenizer {
+    ARCH_CHARACTERS, /* vocab.txt, a character a line (data/vocab.h) */
+    ARCH_BERT,       /* WordPiece, [CLS] x [SEP] */
+    ARCH_XLNET,      /* SentencePiece, x <sep> <cls> */
+    ARCH_T5          /* SentencePiece, x </s> */
 };
 
 struct arch {
     const char *model_type;
+    enum arch_tokenizer tokenizer;
     int (*open)(const struct arch_source *src, void **impl, struct arch_facts *facts,
                 struct err *err);
     void (*close)(void *impl);
@@ -39,6 +54,9 @@ struct arch {
     void (*workspace_close)(void *ws);
     /* probabilities[n][n_labels]; no allocation. */
     void (*classify)(const void *impl, void *ws, const struct batch *b, float *probabilities);
+    /* NULL: nothing to hand out. */
+    void (*trace)(const void *impl, void *ws, const struct batch *b, const struct trace *t,
+                  float *probabilities);
 };
 
 /* The row, or NULL with the known names in err. */

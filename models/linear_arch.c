@@ -134,14 +134,14 @@ static int read_parts(const struct arch_source *src, int32_t n_features, struct 
 {
     const int64_t f = n_features, matrix[] = {src->n_labels, f}, labels = src->n_labels;
     const struct tensor *ngrams, *idf, *weight, *bias;
-    if (safetensors_need(src->weights, "ngrams", 1, &f, &ngrams, err) != 0 ||
-        safetensors_need(src->weights, "idf", 1, &f, &idf, err) != 0 ||
-        safetensors_need(src->weights, "weight", 2, matrix, &weight, err) != 0 ||
-        safetensors_need(src->weights, "bias", 1, &labels, &bias, err) != 0)
+    if (tensor_set_need(src->weights, "ngrams", 1, &f, &ngrams, err) != 0 ||
+        tensor_set_need(src->weights, "idf", 1, &f, &idf, err) != 0 ||
+        tensor_set_need(src->weights, "weight", 2, matrix, &weight, err) != 0 ||
+        tensor_set_need(src->weights, "bias", 1, &labels, &bias, err) != 0)
         return -1;
-    if (safetensors_count(src->weights) != 4)
+    if (src->weights->n != 4)
         return err_set(err, ERR_FORMAT, "%zu tensors, expected ngrams, idf, weight and bias alone",
-                       safetensors_count(src->weights));
+                       src->weights->n);
     if (ngrams->dtype != DT_I64)
         return err_set(err, ERR_FORMAT, "tensor \"ngrams\": type %s, expected I64",
                        dtype_name(ngrams->dtype));
@@ -221,6 +221,7 @@ static int linear_open(const struct arch_source *src, void **impl, struct arch_f
     fill_rows(m, p.keys, p.idf, p.weight, p.n);
     m->bias = p.bias;
     p.bias = NULL;
+    facts->n_labels = src->n_labels;
     facts->parameters = (int64_t)(p.n + (p.n + 1) * (size_t)src->n_labels);
     facts->weights_bytes = (int64_t)(row_bytes + slot_bytes);
     facts->max_tokens = f.max_tokens;
@@ -352,6 +353,7 @@ static void linear_classify(const void *impl, void *workspace, const struct batc
 
 const struct arch linear_arch = {
     .model_type = "linear",
+    .tokenizer = ARCH_CHARACTERS,
     .open = linear_open,
     .close = linear_close,
     .workspace_open = linear_workspace_open,

@@ -29,7 +29,7 @@ struct workspace {
     int32_t max_titles, max_ids;
 };
 
-static const char *const precisions[] = {"auto", "fp32", "int16", "int8"};
+static const char *const precisions[] = {"auto", "fp32", "bf16", "int16", "int8"};
 
 int precision_parse(const char *name, enum precision *p, struct err *err)
 {
@@ -38,8 +38,8 @@ int precision_parse(const char *name, enum precision *p, struct err *err)
             *p = (enum precision)i;
             return 0;
         }
-    return err_set(err, ERR_CONFIG, "precision \"%.50s\" is not one of auto, fp32, int16, int8",
-                   name);
+    return err_set(err, ERR_CONFIG,
+                   "precision \"%.50s\" is not one of auto, fp32, bf16, int16, int8", name);
 }
 
 const char *precision_name(enum precision p)
@@ -116,7 +116,7 @@ static int open_weights(const char *path, struct arch_source *src, struct model 
     struct arch_facts facts;
     if (sha256_file(path, m->info.sha256, NULL, err) != 0 || safetensors_open(path, &st, err) != 0)
         return -1;
-    src->weights = st;
+    src->weights = safetensors_tensors(st);
     int rc = m->arch->open(src, &m->impl, &facts, err);
     safetensors_close(st);
     if (rc != 0) {
@@ -218,6 +218,18 @@ void workspace_close(struct workspace *ws)
         return;
     ws->arch->workspace_close(ws->impl);
     free(ws);
+}
+
+void model_trace(const struct model *m, struct workspace *ws, const struct batch *b,
+                 const struct trace *t, float *probabilities)
+{
+    if (b->n == 0)
+        return;
+    assert(ws->arch == m->arch && b->n <= ws->max_titles && b->start[b->n] <= ws->max_ids);
+    if (m->arch->trace)
+        m->arch->trace(m->impl, ws->impl, b, t, probabilities);
+    else
+        m->arch->classify(m->impl, ws->impl, b, probabilities);
 }
 
 void model_classify(const struct model *m, struct workspace *ws, const struct batch *b,

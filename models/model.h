@@ -15,12 +15,21 @@
 #include "base/sha256.h"
 #include "data/batch.h"
 
-/* FP32, or tables in fixed point (ops/convpool_fixed.h), where a family has them; a family without
- * runs in FP32 whatever is asked for.  AUTO: INT16, which changes no category that FP32 would give
- * but by a hair (docs/RESULTS.md). */
-enum precision { PRECISION_AUTO, PRECISION_FP32, PRECISION_INT16, PRECISION_INT8, PRECISION_COUNT };
+/* What a family lacks runs in FP32, and model_info says so.
+ * TextCNN: INT16 and INT8 are tables in fixed point (ops/convpool_fixed.h); AUTO is INT16, which
+ * changes no category that FP32 would give but by a hair (docs/RESULTS.md).
+ * Transformers: BF16 and INT8 are the layers' products (ops/projection.h); AUTO is BF16 where the
+ * processor has it, else FP32. */
+enum precision {
+    PRECISION_AUTO,
+    PRECISION_FP32,
+    PRECISION_BF16,
+    PRECISION_INT16,
+    PRECISION_INT8,
+    PRECISION_COUNT
+};
 int precision_parse(const char *name, enum precision *p,
-                    struct err *err); /* "auto", "fp32", "int16", "int8" */
+                    struct err *err); /* "auto", "fp32", "bf16", "int16", "int8" */
 const char *precision_name(enum precision p);
 
 struct model_info {
@@ -29,13 +38,14 @@ struct model_info {
         *name; /* the registry's name for it, else config.json "model_name", else the family */
     const char *version; /* from manifest.json when the directory is a registry version, else the
                             first 12 digits of sha256 */
-    char sha256[SHA256_HEX]; /* of model.safetensors */
-    int32_t n_labels;
-    const char *const *labels; /* [n_labels], from labels.txt */
+    char sha256[SHA256_HEX];   /* of model.safetensors */
+    int32_t n_labels;          /* 0: a bare encoder, which classifies nothing */
+    const char *const *labels; /* [n_labels], from labels.txt, else config.json's id2label */
     int64_t parameters;
     int64_t weights_bytes;    /* as held in memory for inference */
     int32_t max_tokens;       /* longer titles are cut here */
     enum precision precision; /* what runs, never AUTO */
+    const char *kernels;      /* the matrix product's name for logs, or NULL */
 };
 
 struct model;

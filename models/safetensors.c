@@ -22,40 +22,9 @@ struct safetensors {
     struct file_map map; /* empty when the bytes are the caller's */
     json_t *header; /* owns names and metadata; only read after opening, so threads may share it */
     const json_t *meta;
-    struct tensor *tensors;
-    size_t n;
+    struct tensor *tensors; /* the set's */
+    struct tensor_set set;
 };
-
-static const struct {
-    const char *name;
-    size_t size;
-} dtypes[DT_COUNT] = {
-    [DT_F32] = {"F32", 4}, [DT_F16] = {"F16", 2}, [DT_BF16] = {"BF16", 2},
-    [DT_F64] = {"F64", 8}, [DT_I8] = {"I8", 1},   [DT_U8] = {"U8", 1},
-    [DT_I32] = {"I32", 4}, [DT_I64] = {"I64", 8}, [DT_BOOL] = {"BOOL", 1},
-};
-
-const char *dtype_name(enum dtype t)
-{
-    return dtypes[t].name;
-}
-
-size_t dtype_size(enum dtype t)
-{
-    return dtypes[t].size;
-}
-
-/* "[3, 4]" for messages. */
-#define SHAPE_TEXT (TENSOR_MAX_DIMS * 22 + 3)
-static const char *shape_text(int n_dims, const int64_t *dims, char text[SHAPE_TEXT])
-{
-    char *p = text, *end = text + SHAPE_TEXT;
-    p += snprintf(p, (size_t)(end - p), "[");
-    for (int i = 0; i < n_dims && i < TENSOR_MAX_DIMS; i++)
-        p += snprintf(p, (size_t)(end - p), "%s%lld", i ? ", " : "", (long long)dims[i]);
-    (void)snprintf(p, (size_t)(end - p), "]");
-    return text;
-}
 
 static int read_dtype(const json_t *entry, struct tensor *t, struct err *err)
 {
@@ -63,7 +32,7 @@ static int read_dtype(const json_t *entry, struct tensor *t, struct err *err)
     if (!name)
         return err_set(err, ERR_FORMAT, "dtype is not a string");
     for (int i = 0; i < DT_COUNT; i++)
-        if (strcmp(name, dtypes[i].name) == 0) {
+        if (strcmp(name, dtype_name((enum dtype)i)) == 0) {
             t->dtype = (enum dtype)i;
             return 0;
         }
@@ -88,9 +57,10 @@ static int read_shape(const json_t *entry, struct tensor *t, struct err *err)
         t->dims[i] = json_integer_value(dim);
         overflow |= __builtin_mul_overflow(t->bytes, (size_t)t->dims[i], &t->bytes);
     }
-    char text[SHAPE_TEXT];
+    char text[TENSOR_SHAPE_TEXT];
     if (overflow)
-        return err_set(err, ERR_FORMAT, "shape %s overflows", shape_text(t->n_dims, t->dims, text));
+        return err_set(err, ERR_FORMAT, "shape %s overflows",
+                       tensor_shape_text(t->n_dims, t->dims, text));
     return 0;
 }
 
@@ -109,11 +79,11 @@ static int read_offsets(const json_t *entry, struct tensor *t, const unsigned ch
     if (end > len)
         return err_set(err, ERR_FORMAT, "data_offsets [%llu, %llu] pass the end of the data, %zu",
                        (unsigned long long)begin, (unsigned long long)end, len);
-    char text[SHAPE_TEXT];
+    char text[TENSOR_SHAPE_TEXT];
     if (end - begin != t->bytes)
         return err_set(err, ERR_FORMAT, "%llu bytes of data, but %s of shape %s takes %zu",
                        (unsigned long long)(end - begin), dtype_name(t->dtype),
-                       shape_text(t->n_dims, t->dims, text), t->bytes);
+                       tensor_shape_text(t->n_dims, t->dims, text), t->bytes);
     t->data = data + begin;
     return 0;
 }
@@ -161,7 +131,7 @@ static int check_cover(const struct safetensors *st, const unsigned char *data, 
                        struct err *err)
 {
     size_t at = 0;
-    for (size_t i = 0; i < st->n; i++) {
+    for (size_t i = 0; i < st->set.n; i++) {
         const struct tensor *t = &st->tensors[i];
         size_t begin = (size_t)((const unsigned char *)t->data - data);
         if (begin != at)
@@ -185,12 +155,12 @@ static int read_entries(struct safetensors *st, const unsigned char *data, size_
         json_t *entry = json_object_iter_value(at);
         int rc = strcmp(key, "__metadata__") == 0
                      ? read_meta(st, entry, err)
-                     : read_tensor(key, entry, &st->tensors[st->n++], data, len, err);
+                     : read_tensor(key, entry, &st->tensors[st->set.n++], data, len, err);
         if (rc != 0)
             return -1;
     }
-    if (st->n)
-        qsort(st->tensors, st->n, sizeof *st->tensors, by_place);
+    if (st->set.n)
+        qsort(st->tensors, st->set.n, sizeof *st->tensors, by_place);
     return check_cover(st, data, len, err);
 }
 
@@ -230,6 +200,8 @@ int safetensors_parse(const char *name, const void *data, size_t len, struct saf
         safetensors_close(st);
         return err_prefix(err, "%s", name);
     }
+    st->set.name = st->name;
+    st->set.tensors = st->tensors;
     *out = st;
     return 0;
 }
@@ -260,74 +232,12 @@ void safetensors_close(struct safetensors *st)
     free(st);
 }
 
-size_t safetensors_count(const struct safetensors *st)
+const struct tensor_set *safetensors_tensors(const struct safetensors *st)
 {
-    return st->n;
-}
-
-const struct tensor *safetensors_at(const struct safetensors *st, size_t i)
-{
-    return &st->tensors[i];
-}
-
-const struct tensor *safetensors_find(const struct safetensors *st, const char *name)
-{
-    for (size_t i = 0; i < st->n; i++)
-        if (strcmp(st->tensors[i].name, name) == 0)
-            return &st->tensors[i];
-    return NULL;
+    return &st->set;
 }
 
 const char *safetensors_meta(const struct safetensors *st, const char *key)
 {
     return json_string_value(json_object_get(st->meta, key));
-}
-
-int safetensors_need(const struct safetensors *st, const char *name, int n_dims,
-                     const int64_t *dims, const struct tensor **out, struct err *err)
-{
-    const struct tensor *t = safetensors_find(st, name);
-    if (!t)
-        return err_set(err, ERR_MISSING, "%s: tensor \"%s\" is not among its %zu tensors", st->name,
-                       name, st->n);
-    bool same = t->n_dims == n_dims;
-    for (int i = 0; same && i < n_dims; i++)
-        same = t->dims[i] == dims[i];
-    char expected[SHAPE_TEXT], found[SHAPE_TEXT];
-    if (!same)
-        return err_set(err, ERR_FORMAT, "%s: tensor \"%s\": expected shape %s, found %s", st->name,
-                       name, shape_text(n_dims, dims, expected),
-                       shape_text(t->n_dims, t->dims, found));
-    *out = t;
-    return 0;
-}
-
-int tensor_to_f32(const struct tensor *t, float *out, struct err *err)
-{
-    const unsigned char *p = t->data;
-    size_t n = t->bytes / dtype_size(t->dtype);
-    uint16_t half;
-    double wide;
-    switch (t->dtype) {
-    case DT_F32:
-        if (n)
-            memcpy(out, p, t->bytes);
-        return 0;
-    case DT_F16:
-    case DT_BF16:
-        for (size_t i = 0; i < n; i++) {
-            memcpy(&half, p + 2 * i, sizeof half);
-            out[i] = t->dtype == DT_F16 ? f16_to_f32(half) : bf16_to_f32(half);
-        }
-        return 0;
-    case DT_F64:
-        for (size_t i = 0; i < n; i++) {
-            memcpy(&wide, p + 8 * i, sizeof wide);
-            out[i] = (float)wide;
-        }
-        return 0;
-    default:
-        return err_set(err, ERR_FORMAT, "tensor \"%s\": expected a floating type, found %s",
-                       t->name, dtype_name(t->dtype));
-    }
 }

@@ -12,23 +12,9 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "models/tensors.h"
 
-enum dtype { DT_F32, DT_F16, DT_BF16, DT_F64, DT_I8, DT_U8, DT_I32, DT_I64, DT_BOOL, DT_COUNT };
-const char *dtype_name(enum dtype t); /* "F32", … */
-size_t dtype_size(enum dtype t);      /* bytes */
-
-#define TENSOR_MAX_DIMS 8
-
-struct tensor {
-    const char *name;
-    enum dtype dtype;
-    int n_dims;
-    int64_t dims[TENSOR_MAX_DIMS];
-    const void *data; /* may be unaligned for its type: copy out with tensor_to_f32 or memcpy */
-    size_t bytes;
-};
-
-/* An open file: mapped, const, shared by threads. Tensors stand in data order. */
+/* An open file: mapped, const, shared by threads. */
 struct safetensors;
 int safetensors_open(const char *path, struct safetensors **out, struct err *err);
 /* The same over bytes in memory, which stay the caller's and must outlive the result. name goes
@@ -36,20 +22,10 @@ int safetensors_open(const char *path, struct safetensors **out, struct err *err
 int safetensors_parse(const char *name, const void *data, size_t len, struct safetensors **out,
                       struct err *err);
 void safetensors_close(struct safetensors *st); /* NULL allowed */
-size_t safetensors_count(const struct safetensors *st);
-const struct tensor *safetensors_at(const struct safetensors *st, size_t i);
-/* NULL when absent. */
-const struct tensor *safetensors_find(const struct safetensors *st, const char *name);
+/* In the order of their data; the set and what it names live as long as the file is open. */
+const struct tensor_set *safetensors_tensors(const struct safetensors *st);
 /* From __metadata__; NULL when absent. */
 const char *safetensors_meta(const struct safetensors *st, const char *key);
-
-/* Finds a tensor and checks its exact shape; the error names file, tensor, expected and found
- * shape, and for a missing one how many tensors the file has. */
-int safetensors_need(const struct safetensors *st, const char *name, int n_dims,
-                     const int64_t *dims, const struct tensor **out, struct err *err);
-/* Copies all elements, widened (or narrowed from F64), to out. Only floating types; the error names
- * the tensor and type. */
-int tensor_to_f32(const struct tensor *t, float *out, struct err *err);
 
 /* Writes a file atomically (base/file.h), tensors in the order given. The header is padded with
  * blanks, so that the first one begins 8-byte aligned; callers who want all of them aligned put
@@ -57,11 +33,5 @@ int tensor_to_f32(const struct tensor *t, float *out, struct err *err);
  * UTF-8. meta: NULL or key, value, key, value, …, NULL. */
 int safetensors_write(const char *path, const struct tensor *tensors, size_t n,
                       const char *const *meta, struct err *err);
-
-/* IEEE 754 binary16 and bfloat16, round to nearest even; subnormals, infinities and NaN kept. */
-uint16_t f16_from_f32(float x);
-float f16_to_f32(uint16_t h);
-uint16_t bf16_from_f32(float x);
-float bf16_to_f32(uint16_t h);
 
 #endif

@@ -170,7 +170,8 @@ static int textcnn_open(const struct arch_source *src, void **impl, struct arch_
     m->shape = textcnn_shape(&cfg);
     m->n_features = cfg.n_widths * cfg.n_filters;
     struct arch_facts got = {.parameters = (int64_t)textcnn_size(&cfg),
-                             .max_tokens = cfg.max_tokens};
+                             .max_tokens = cfg.max_tokens,
+                             .n_labels = cfg.n_labels};
     if (check_bound(&cfg, w, err) != 0) {
         free(w);
         textcnn_close(m);
@@ -262,6 +263,7 @@ static void textcnn_classify(const void *impl, void *workspace, const struct bat
 
 const struct arch textcnn_arch = {
     .model_type = "textcnn",
+    .tokenizer = ARCH_CHARACTERS,
     .open = textcnn_open,
     .close = textcnn_close,
     .workspace_open = textcnn_workspace_open,

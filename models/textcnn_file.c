@@ -82,7 +82,7 @@ static int check_values(const struct textcnn_config *cfg, const struct textcnn_p
     return 0;
 }
 
-int textcnn_weights_read(const struct safetensors *st, const struct textcnn_config *cfg,
+int textcnn_weights_read(const struct tensor_set *set, const struct textcnn_config *cfg,
                          float **out, struct err *err)
 {
     struct textcnn_param p[TEXTCNN_MAX_PARAMS];
@@ -90,15 +90,15 @@ int textcnn_weights_read(const struct safetensors *st, const struct textcnn_conf
     int n = textcnn_params(cfg, p);
     /* Shapes first: then the file has the bytes that are about to be allocated. */
     for (int i = 0; i < n; i++)
-        if (safetensors_need(st, p[i].name, p[i].n_dims, p[i].dims, &t[i], err) != 0)
+        if (tensor_set_need(set, p[i].name, p[i].n_dims, p[i].dims, &t[i], err) != 0)
             return -1;
-    for (size_t k = 0; k < safetensors_count(st); k++) {
+    for (size_t k = 0; k < set->n; k++) {
         int i = 0;
-        while (i < n && safetensors_at(st, k) != t[i])
+        while (i < n && &set->tensors[k] != t[i])
             i++;
         if (i == n)
             return err_set(err, ERR_FORMAT, "tensor \"%s\" does not belong to a textcnn model",
-                           safetensors_at(st, k)->name);
+                           set->tensors[k].name);
     }
     float *w = xmalloc(textcnn_size(cfg) * sizeof *w), *raw = NULL;
     int rc = 0;
@@ -141,7 +141,7 @@ int textcnn_load(const char *dir, struct textcnn_config *cfg, float **w, struct 
     }
     if (safetensors_open(weights_path, &st, err) != 0)
         goto done;
-    rc = textcnn_weights_read(st, &got, w, err);
+    rc = textcnn_weights_read(safetensors_tensors(st), &got, w, err);
     if (rc != 0)
         (void)err_prefix(err, "%s", weights_path);
     else

@@ -25,7 +25,7 @@ struct textcnn_train *textcnn_train_open_rows(const struct textcnn_config *cfg, 
 int textcnn_config_read(const json_t *config, struct textcnn_config *cfg, struct err *err);
 /* The block of weights from an open file: every tensor of the table with its exact shape, finite,
  * none more; F32, F16 or BF16. */
-int textcnn_weights_read(const struct safetensors *st, const struct textcnn_config *cfg, float **w,
+int textcnn_weights_read(const struct tensor_set *set, const struct textcnn_config *cfg, float **w,
                          struct err *err);
 
 #endif

@@ -143,7 +143,7 @@ static int read_blocks(const char *path, const struct safetensors *st, struct ch
     for (int i = 0; i < N_BLOCKS; i++) {
         if (!data[i].data)
             continue;
-        if (safetensors_need(st, data[i].name, 1, dims, &t, err) != 0)
+        if (tensor_set_need(safetensors_tensors(st), data[i].name, 1, dims, &t, err) != 0)
             return -1;
         if (tensor_to_f32(t, data[i].data, err) != 0)
             return err_prefix(err, "%s", path);
@@ -160,7 +160,7 @@ int checkpoint_read(const char *path, struct checkpoint *c, const char *settings
         return -1;
     numbers(c, &publish, list);
     const char *was = safetensors_meta(st, "settings");
-    const struct tensor *log = safetensors_find(st, "log");
+    const struct tensor *log = tensor_set_find(safetensors_tensors(st), "log");
     int rc = 0;
     if (!was || !log || log->dtype != DT_U8)
         rc = err_set(err, ERR_FORMAT, "%s: not a training checkpoint", path);

@@ -22,12 +22,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     size_t total = 0;
-    for (size_t i = 0; i < safetensors_count(st); i++) {
-        const struct tensor *t = safetensors_at(st, i), *needed;
+    for (size_t i = 0; i < safetensors_tensors(st)->n; i++) {
+        const struct tensor *t = &safetensors_tensors(st)->tensors[i], *needed;
         const uint8_t *p = t->data;
         require(p >= data && t->bytes <= size && p + t->bytes <= data + size);
-        require(safetensors_find(st, t->name) == t);
-        require(safetensors_need(st, t->name, t->n_dims, t->dims, &needed, &err) == 0 &&
+        require(tensor_set_find(safetensors_tensors(st), t->name) == t);
+        require(tensor_set_need(safetensors_tensors(st), t->name, t->n_dims, t->dims, &needed,
+                                &err) == 0 &&
                 needed == t);
         float *values = malloc(t->bytes / dtype_size(t->dtype) * sizeof *values + 1);
         (void)tensor_to_f32(t, values, &err);

@@ -33,11 +33,11 @@ static int copy(const char *in, const char *out)
     struct err err;
     if (safetensors_open(in, &st, &err) != 0)
         return fail(&err);
-    size_t count = safetensors_count(st), n = 0;
+    size_t count = safetensors_tensors(st)->n, n = 0;
     struct tensor *list = xcalloc(4 * count, sizeof *list);
     for (size_t i = 0; i < count; i++) {
         const struct tensor *t = list + n;
-        list[n++] = *safetensors_at(st, i);
+        list[n++] = safetensors_tensors(st)->tensors[i];
         size_t elements = t->bytes / dtype_size(t->dtype);
         float *wide = xcalloc(elements, sizeof *wide);
         uint16_t *half = xcalloc(elements, sizeof *half), *bhalf = xcalloc(elements, sizeof *bhalf);

@@ -23,7 +23,7 @@ static inline struct safetensors *golden_open(const char *path)
 
 static inline const struct tensor *golden_tensor(const struct safetensors *st, const char *name)
 {
-    const struct tensor *t = safetensors_find(st, name);
+    const struct tensor *t = tensor_set_find(safetensors_tensors(st), name);
     if (!t)
         fail_msg("no tensor %s", name);
     return t;

@@ -158,9 +158,9 @@ static void test_accepted(void **state)
     struct safetensors *st;
     struct err err;
     assert_int_equal(safetensors_parse("m", file, build(file, "{}", 0), &st, &err), 0);
-    assert_int_equal(safetensors_count(st), 0);
+    assert_int_equal(safetensors_tensors(st)->n, 0);
     assert_null(safetensors_meta(st, "k"));
-    assert_null(safetensors_find(st, "a"));
+    assert_null(tensor_set_find(safetensors_tensors(st), "a"));
     safetensors_close(st);
     /* Out of order, odd offsets, empty tensors, a key from a later format, blanks behind. */
     size_t n = build(file,
@@ -172,14 +172,14 @@ static void test_accepted(void **state)
                      5);
     assert_int_equal(safetensors_parse("m", file, n, &st, &err), 0);
     static const char *const order[] = {"", "e", "z", "last"};
-    assert_int_equal(safetensors_count(st), 4);
+    assert_int_equal(safetensors_tensors(st)->n, 4);
     for (size_t i = 0; i < 4; i++)
-        assert_string_equal(safetensors_at(st, i)->name, order[i]);
+        assert_string_equal(safetensors_tensors(st)->tensors[i].name, order[i]);
     assert_string_equal(safetensors_meta(st, "k"), "v");
     assert_null(safetensors_meta(st, "other"));
-    assert_ptr_equal(safetensors_find(st, "z")->data, file + n - 4);
-    assert_int_equal(safetensors_find(st, "z")->n_dims, 0);
-    assert_null(safetensors_find(st, "__metadata__"));
+    assert_ptr_equal(tensor_set_find(safetensors_tensors(st), "z")->data, file + n - 4);
+    assert_int_equal(tensor_set_find(safetensors_tensors(st), "z")->n_dims, 0);
+    assert_null(tensor_set_find(safetensors_tensors(st), "__metadata__"));
     safetensors_close(st);
     safetensors_close(NULL);
 }
@@ -195,18 +195,18 @@ static void test_need(void **state)
     assert_int_equal(safetensors_parse("dir/m", file, n, &st, &err), 0);
     const struct tensor *t = NULL;
     const int64_t right[] = {2, 3}, wrong[] = {3, 2}, more[] = {2, 3, 1};
-    assert_int_equal(safetensors_need(st, "v", 2, right, &t, &err), -1);
+    assert_int_equal(tensor_set_need(safetensors_tensors(st), "v", 2, right, &t, &err), -1);
     assert_string_equal(err.msg, "dir/m: tensor \"v\" is not among its 1 tensors");
     assert_int_equal(err.code, ERR_MISSING);
-    assert_int_equal(safetensors_need(st, "w", 2, wrong, &t, &err), -1);
+    assert_int_equal(tensor_set_need(safetensors_tensors(st), "w", 2, wrong, &t, &err), -1);
     assert_string_equal(err.msg, "dir/m: tensor \"w\": expected shape [3, 2], found [2, 3]");
-    assert_int_equal(safetensors_need(st, "w", 3, more, &t, &err), -1);
+    assert_int_equal(tensor_set_need(safetensors_tensors(st), "w", 3, more, &t, &err), -1);
     assert_string_equal(err.msg, "dir/m: tensor \"w\": expected shape [2, 3, 1], found [2, 3]");
-    assert_int_equal(safetensors_need(st, "w", 0, NULL, &t, &err), -1);
+    assert_int_equal(tensor_set_need(safetensors_tensors(st), "w", 0, NULL, &t, &err), -1);
     assert_string_equal(err.msg, "dir/m: tensor \"w\": expected shape [], found [2, 3]");
     assert_null(t);
-    assert_int_equal(safetensors_need(st, "w", 2, right, &t, &err), 0);
-    assert_ptr_equal(t, safetensors_find(st, "w"));
+    assert_int_equal(tensor_set_need(safetensors_tensors(st), "w", 2, right, &t, &err), 0);
+    assert_ptr_equal(t, tensor_set_find(safetensors_tensors(st), "w"));
     safetensors_close(st);
 }
 
@@ -304,9 +304,9 @@ static void test_round_trip(void **state)
 
     struct safetensors *st;
     assert_int_equal(safetensors_open(path, &st, &err), 0);
-    assert_int_equal(safetensors_count(st), 6);
+    assert_int_equal(safetensors_tensors(st)->n, 6);
     for (size_t i = 0; i < 6; i++) {
-        const struct tensor *got = safetensors_at(st, i);
+        const struct tensor *got = &safetensors_tensors(st)->tensors[i];
         assert_string_equal(got->name, t[i].name);
         assert_int_equal(got->dtype, t[i].dtype);
         assert_int_equal(got->n_dims, t[i].n_dims);
@@ -316,13 +316,13 @@ static void test_round_trip(void **state)
         if (got->bytes)
             assert_memory_equal(got->data, t[i].data, got->bytes);
     }
-    assert_int_equal((uintptr_t)safetensors_at(st, 0)->data % 8, 0);
+    assert_int_equal((uintptr_t)safetensors_tensors(st)->tensors[0].data % 8, 0);
     assert_string_equal(safetensors_meta(st, "settings"), meta[3]);
     safetensors_close(st);
 
     assert_int_equal(safetensors_write(path, NULL, 0, NULL, &err), 0);
     assert_int_equal(safetensors_open(path, &st, &err), 0);
-    assert_int_equal(safetensors_count(st), 0);
+    assert_int_equal(safetensors_tensors(st)->n, 0);
     safetensors_close(st);
     free(path);
 }

@@ -1,0 +1,194 @@
+#include "models/body_parts.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ops/rows.h"
+
+enum { LINE = 64 };
+
+static int64_t elements(const struct tensor *t)
+{
+    int64_t n = 1;
+    for (int i = 0; i < t->n_dims; i++)
+        n *= t->dims[i];
+    return n;
+}
+
+float *parts_floats(const struct params *p, enum stack stack, enum param which, int32_t layer)
+{
+    const struct tensor *t = params_of(p, stack, which, layer);
+    if (!t)
+        return NULL;
+    float *x = xmalloc(((size_t)elements(t) + ROWS_PAD) * sizeof *x);
+    int rc = tensor_to_f32(t, x, NULL);
+    assert(rc == 0); /* params_find took floating types only */
+    (void)rc;
+    return x;
+}
+
+struct projection *parts_projection(const struct body_source *src, enum product_type type,
+                                    enum stack stack, int32_t layer, const enum param *w,
+                                    const enum param *b, int n_parts)
+{
+    int64_t n = 0, k = 0, at = 0;
+    for (int i = 0; i < n_parts; i++) {
+        const struct tensor *t = params_of(src->params, stack, w[i], layer);
+        n += t->dims[0];
+        k = t->dims[1];
+    }
+    float *all = xmalloc((size_t)(n * k) * sizeof *all), *bias = NULL;
+    if (b && b[0] != PARAMS)
+        bias = xmalloc((size_t)n * sizeof *bias);
+    for (int i = 0; i < n_parts; i++) {
+        const struct tensor *t = params_of(src->params, stack, w[i], layer);
+        (void)tensor_to_f32(t, all + at * k, NULL);
+        if (bias)
+            (void)tensor_to_f32(params_of(src->params, stack, b[i], layer), bias + at, NULL);
+        at += t->dims[0];
+    }
+    struct projection *p = projection_open(src->set, type, (int)n, (int)k, all, bias);
+    free(all);
+    free(bias);
+    return p;
+}
+
+void parts_activate(enum activation act, float *y, const float *x, int n)
+{
+    const struct rows *r = rows();
+    void (*const of[ACTIVATIONS])(float *, const float *, int) = {r->gelu, r->gelu_tanh, r->relu,
+                                                                  r->tanh};
+    of[act](y, x, n);
+}
+
+void parts_word_table(struct word_table *t, const struct tensor *words, bool int8)
+{
+    *t = (struct word_table){.v = (int32_t)words->dims[0], .e = (int32_t)words->dims[1]};
+    size_t n = (size_t)elements(words), e = (size_t)t->e;
+    float *f = xmalloc(n * sizeof *f);
+    (void)tensor_to_f32(words, f, NULL);
+    if (!int8) {
+        t->f = f;
+        return;
+    }
+    t->q = xmalloc(n);
+    t->scale = xmalloc((size_t)t->v * sizeof *t->scale);
+    for (size_t i = 0; i < (size_t)t->v; i++) {
+        float most = 0.0f;
+        for (size_t j = 0; j < e; j++)
+            most = fabsf(f[i * e + j]) > most ? fabsf(f[i * e + j]) : most;
+        float per = most > 0.0f ? 127.0f / most : 0.0f;
+        for (size_t j = 0; j < e; j++)
+            t->q[i * e + j] = (int8_t)lrintf(f[i * e + j] * per);
+        t->scale[i] = most / 127.0f;
+    }
+    free(f);
+}
+
+void parts_word_row(const struct word_table *t, int32_t id, float *x)
+{
+    size_t at = (size_t)id * (size_t)t->e;
+    if (t->f)
+        memcpy(x, t->f + at, (size_t)t->e * sizeof *x);
+    else
+        rows()->widen_int8(x, t->q + at, t->scale[id], t->e);
+}
+
+int64_t parts_word_bytes(const struct word_table *t)
+{
+    int64_t n = (int64_t)t->v * t->e;
+    return t->f ? n * (int64_t)sizeof *t->f : n + t->v * (int64_t)sizeof *t->scale;
+}
+
+void parts_word_done(struct word_table *t)
+{
+    free(t->f);
+    free(t->q);
+    free(t->scale);
+    *t = (struct word_table){0};
+}
+
+/* Zeroed: rows that pad a block to its step must hold numbers, or they would be slow. */
+static void *room(size_t rows, size_t columns, size_t size)
+{
+    size_t bytes = (rows * columns * size + LINE) / LINE * LINE;
+    void *p = aligned_alloc(LINE, bytes);
+    if (!p)
+        return xcalloc(1, bytes); /* which reports and ends the program */
+    memset(p, 0, bytes);
+    return p;
+}
+
+static void rows_open(struct projection_rows *in, int k)
+{
+    in->data = room(BODY_BLOCK, (size_t)k, sizeof(float));
+    in->scale = xcalloc(BODY_BLOCK, sizeof *in->scale);
+    in->zero = xcalloc(BODY_BLOCK, sizeof *in->zero);
+}
+
+static void rows_done(struct projection_rows *in)
+{
+    free(in->data);
+    free(in->scale);
+    free(in->zero);
+}
+
+void parts_block_open(struct block *blk, int k_a, int n_a, int k_b, int n_b)
+{
+    rows_open(&blk->a, k_a);
+    rows_open(&blk->b, k_b);
+    blk->sum_a = room(BODY_BLOCK, (size_t)n_a, sizeof(float));
+    blk->sum_b = room(BODY_BLOCK, (size_t)n_b, sizeof(float));
+}
+
+void parts_block_done(struct block *blk)
+{
+    rows_done(&blk->a);
+    rows_done(&blk->b);
+    free(blk->sum_a);
+    free(blk->sum_b);
+    *blk = (struct block){0};
+}
+
+void parts_rows(struct projection_lanes *lanes, const struct projection *p, struct block *blk,
+                const float *x, int ldx, int m, float *y, int ldy)
+{
+    for (int i = 0; i < m; i++)
+        projection_put(p, &blk->a, i, x + (size_t)i * (size_t)ldx);
+    projection_run(lanes, p, &blk->a, m, blk->sum_a);
+    for (int i = 0; i < m; i++)
+        projection_take(p, &blk->a, blk->sum_a, i, y + (size_t)i * (size_t)ldy);
+}
+
+const struct projection_rows *
+parts_feed_forward(struct projection_lanes *lanes, const struct projection *inner,
+                   const struct projection *gate, const struct projection *outer,
+                   enum activation act, struct block *blk, const float *x, int ldx, int m)
+{
+    int f = projection_width(inner);
+    struct projection_rows mid = blk->b;
+    /* Floats need no copy: what the first product wrote is what the second reads. */
+    if (projection_type(outer) == PRODUCT_FP32)
+        mid.data = blk->sum_a;
+    for (int i = 0; i < m; i++)
+        projection_put(inner, &blk->a, i, x + (size_t)i * (size_t)ldx);
+    projection_run(lanes, inner, &blk->a, m, blk->sum_a);
+    if (gate)
+        projection_run(lanes, gate, &blk->a, m, blk->sum_b);
+    for (int i = 0; i < m; i++) {
+        float *row = (float *)blk->sum_a + (size_t)i * (size_t)f;
+        projection_take(inner, &blk->a, blk->sum_a, i, row);
+        parts_activate(act, row, row, f);
+        if (gate) {
+            float *other = (float *)blk->sum_b + (size_t)i * (size_t)f;
+            projection_take(gate, &blk->a, blk->sum_b, i, other);
+            rows()->mul(row, row, other, f);
+        }
+        projection_put(outer, &mid, i, row);
+    }
+    blk->last = mid;
+    projection_run(lanes, outer, &mid, m, blk->sum_b);
+    return &blk->last;
+}

@@ -1,0 +1,91 @@
+#include "models/tensors.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    size_t size;
+} dtypes[DT_COUNT] = {
+    [DT_F32] = {"F32", 4}, [DT_F16] = {"F16", 2}, [DT_BF16] = {"BF16", 2},
+    [DT_F64] = {"F64", 8}, [DT_I8] = {"I8", 1},   [DT_U8] = {"U8", 1},
+    [DT_I32] = {"I32", 4}, [DT_I64] = {"I64", 8}, [DT_BOOL] = {"BOOL", 1},
+};
+
+const char *dtype_name(enum dtype t)
+{
+    return dtypes[t].name;
+}
+
+size_t dtype_size(enum dtype t)
+{
+    return dtypes[t].size;
+}
+
+const char *tensor_shape_text(int n_dims, const int64_t *dims, char text[TENSOR_SHAPE_TEXT])
+{
+    char *p = text, *end = text + TENSOR_SHAPE_TEXT;
+    p += snprintf(p, (size_t)(end - p), "[");
+    for (int i = 0; i < n_dims && i < TENSOR_MAX_DIMS; i++)
+        p += snprintf(p, (size_t)(end - p), "%s%lld", i ? ", " : "", (long long)dims[i]);
+    (void)snprintf(p, (size_t)(end - p), "]");
+    return text;
+}
+
+const struct tensor *tensor_set_find(const struct tensor_set *set, const char *name)
+{
+    for (size_t i = 0; i < set->n; i++)
+        if (strcmp(set->tensors[i].name, name) == 0)
+            return &set->tensors[i];
+    return NULL;
+}
+
+int tensor_set_need(const struct tensor_set *set, const char *name, int n_dims, const int64_t *dims,
+                    const struct tensor **out, struct err *err)
+{
+    const struct tensor *t = tensor_set_find(set, name);
+    if (!t)
+        return err_set(err, ERR_MISSING, "%s: tensor \"%s\" is not among its %zu tensors",
+                       set->name, name, set->n);
+    bool same = t->n_dims == n_dims;
+    for (int i = 0; same && i < n_dims; i++)
+        same = t->dims[i] == dims[i];
+    char expected[TENSOR_SHAPE_TEXT], found[TENSOR_SHAPE_TEXT];
+    if (!same)
+        return err_set(err, ERR_FORMAT, "%s: tensor \"%s\": expected shape %s, found %s", set->name,
+                       name, tensor_shape_text(n_dims, dims, expected),
+                       tensor_shape_text(t->n_dims, t->dims, found));
+    *out = t;
+    return 0;
+}
+
+int tensor_to_f32(const struct tensor *t, float *out, struct err *err)
+{
+    const unsigned char *p = t->data;
+    size_t n = t->bytes / dtype_size(t->dtype);
+    uint16_t half;
+    double wide;
+    switch (t->dtype) {
+    case DT_F32:
+        if (n)
+            memcpy(out, p, t->bytes);
+        return 0;
+    case DT_F16:
+    case DT_BF16:
+        for (size_t i = 0; i < n; i++) {
+            memcpy(&half, p + 2 * i, sizeof half);
+            out[i] = t->dtype == DT_F16 ? f16_to_f32(half) : bf16_to_f32(half);
+        }
+        return 0;
+    case DT_F64:
+        for (size_t i = 0; i < n; i++) {
+            memcpy(&wide, p + 8 * i, sizeof wide);
+            out[i] = (float)wide;
+        }
+        return 0;
+    default:
+        return err_set(err, ERR_FORMAT, "tensor \"%s\": expected a floating type, found %s",
+                       t->name, dtype_name(t->dtype));
+    }
+}

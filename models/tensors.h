@@ -1,0 +1,52 @@
+/* Tensors as files hold them, and sets of them: what every reader of checkpoints gives and every
+ * model is read from. */
+#ifndef MODELS_TENSORS_H
+#define MODELS_TENSORS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+enum dtype { DT_F32, DT_F16, DT_BF16, DT_F64, DT_I8, DT_U8, DT_I32, DT_I64, DT_BOOL, DT_COUNT };
+const char *dtype_name(enum dtype t); /* "F32", … */
+size_t dtype_size(enum dtype t);      /* bytes */
+
+#define TENSOR_MAX_DIMS 8
+
+struct tensor {
+    const char *name;
+    enum dtype dtype;
+    int n_dims;
+    int64_t dims[TENSOR_MAX_DIMS];
+    const void *data; /* may be unaligned for its type: copy out with tensor_to_f32 or memcpy */
+    size_t bytes;
+};
+
+/* The tensors of a checkpoint: one file's, or several files' together.  Names are unique. */
+struct tensor_set {
+    const char *name; /* the file or directory, for messages */
+    size_t n;
+    const struct tensor *tensors; /* [n] */
+};
+
+/* NULL when absent. */
+const struct tensor *tensor_set_find(const struct tensor_set *set, const char *name);
+/* Finds a tensor and checks its exact shape; the error names file, tensor, expected and found
+ * shape, and for a missing one how many tensors the file has. */
+int tensor_set_need(const struct tensor_set *set, const char *name, int n_dims, const int64_t *dims,
+                    const struct tensor **out, struct err *err);
+/* Copies all elements, widened (or narrowed from F64), to out. Only floating types; the error names
+ * the tensor and type. */
+int tensor_to_f32(const struct tensor *t, float *out, struct err *err);
+/* "[3, 4]" into text, for messages; returns text. */
+#define TENSOR_SHAPE_TEXT (TENSOR_MAX_DIMS * 22 + 3)
+const char *tensor_shape_text(int n_dims, const int64_t *dims, char text[TENSOR_SHAPE_TEXT]);
+
+/* IEEE 754 binary16 and bfloat16, round to nearest even; subnormals, infinities and NaN kept. */
+uint16_t f16_from_f32(float x);
+float f16_to_f32(uint16_t h);
+uint16_t bf16_from_f32(float x);
+float bf16_to_f32(uint16_t h);
+
+#endif

@@ -1,0 +1,12 @@
+/* Transformers as rows of the architecture table (models/arch.h): one struct arch for each
+ * model_type, all served by models/transformer.c. */
+#ifndef MODELS_TRANSFORMER_H
+#define MODELS_TRANSFORMER_H
+
+#include "models/arch.h"
+#include "models/trace.h"
+
+extern const struct arch bert_arch, ernie_arch, electra_arch, albert_arch, nezha_arch, xlnet_arch,
+    t5_arch, mt5_arch;
+
+#endif
