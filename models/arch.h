@@ -12,6 +12,7 @@
 #include "data/dataset.h"
 #include "data/vocab.h"
 #include "models/model.h"
+#include "models/profile.h"
 #include "models/tensors.h"
 #include "models/trace.h"
 #include "models/transformer_config.h"
@@ -54,6 +55,8 @@ struct arch {
     void (*workspace_close)(void *ws);
     /* probabilities[n][n_labels]; no allocation. */
     void (*classify)(const void *impl, void *ws, const struct batch *b, float *probabilities);
+    /* NULL: it keeps no times. */
+    void (*profile)(void *ws, struct profile *p);
     /* NULL: nothing to hand out. */
     void (*trace)(const void *impl, void *ws, const struct batch *b, const struct trace *t,
                   float *probabilities);

@@ -9,6 +9,7 @@
 
 #include "data/batch.h"
 #include "models/params.h"
+#include "models/profile.h"
 #include "models/trace.h"
 #include "models/transformer_config.h"
 #include "ops/projection.h"
@@ -19,6 +20,7 @@ struct body_source {
     const struct params *params;
     struct projection_set *set; /* outlives the body */
     enum product_type type;     /* of the layers' products */
+    const json_t *keep;         /* weights kept out of int8, or NULL */
     int32_t max_tokens;         /* of a title */
 };
 
@@ -29,6 +31,8 @@ struct body {
     /* For slices of at most max_ids ids and max_titles titles. */
     void *(*workspace_open)(const void *body, int32_t max_titles, int32_t max_ids);
     void (*workspace_close)(void *ws); /* NULL allowed */
+    /* Times are added to *p from now on; NULL: no more. */
+    void (*profile)(void *ws, struct profile *p);
     /* features [n, C]: the row of each title that the head reads.  t may be NULL; first is the
      * slice's first title, for it.  No allocation. */
     void (*forward)(const void *body, void *ws, const struct batch *b, float *features,

@@ -29,6 +29,51 @@ float *parts_floats(const struct params *p, enum stack stack, enum param which, 
     return x;
 }
 
+enum product_type parts_type(const json_t *keep, const char *name, enum product_type type)
+{
+    if (type != PRODUCT_INT8)
+        return type;
+    size_t n = strlen(name);
+    for (size_t i = 0; i < json_array_size(keep); i++) {
+        const char *kept = json_string_value(json_array_get(keep, i));
+        size_t m = kept ? strlen(kept) : 0;
+        /* "encoder.layer.9.output.dense" keeps "bert.encoder.layer.9.output.dense.weight". */
+        for (size_t at = 0; m && at + m <= n; at++)
+            if ((at == 0 || name[at - 1] == '.') && strncmp(name + at, kept, m) == 0 &&
+                (name[at + m] == '.' || name[at + m] == '\0'))
+                return product_has(PRODUCT_BF16) ? PRODUCT_BF16 : PRODUCT_FP32;
+    }
+    return type;
+}
+
+const char *parts_runs_in(enum param which, enum product_type type, const json_t *keep,
+                          const char *name)
+{
+    static const char *const names[] = {"fp32", "bf16", "int8"};
+    switch (which) {
+    case PARAMS:
+        return "unused";
+    case P_WORD:
+        return names[type == PRODUCT_INT8 ? PRODUCT_INT8 : PRODUCT_FP32];
+    case P_EMB_PROJ_W:
+        return names[type == PRODUCT_BF16 ? PRODUCT_BF16 : PRODUCT_FP32];
+    case P_Q_W:
+    case P_K_W:
+    case P_V_W:
+    case P_O_W:
+    case P_INNER_W:
+    case P_GATE_W:
+    case P_OUTER_W:
+    case P_CROSS_Q_W:
+    case P_CROSS_K_W:
+    case P_CROSS_V_W:
+    case P_CROSS_O_W:
+        return names[parts_type(keep, name, type)];
+    default:
+        return names[PRODUCT_FP32];
+    }
+}
+
 struct projection *parts_projection(const struct body_source *src, enum product_type type,
                                     enum stack stack, int32_t layer, const enum param *w,
                                     const enum param *b, int n_parts)
@@ -38,6 +83,7 @@ struct projection *parts_projection(const struct body_source *src, enum product_
         const struct tensor *t = params_of(src->params, stack, w[i], layer);
         n += t->dims[0];
         k = t->dims[1];
+        type = parts_type(src->keep, t->name, type);
     }
     float *all = xmalloc((size_t)(n * k) * sizeof *all), *bias = NULL;
     if (b && b[0] != PARAMS)
@@ -153,13 +199,21 @@ void parts_block_done(struct block *blk)
 }
 
 void parts_rows(struct projection_lanes *lanes, const struct projection *p, struct block *blk,
-                const float *x, int ldx, int m, float *y, int ldy)
+                enum profile_op op, const float *x, int ldx, int n, float *y, int ldy)
 {
-    for (int i = 0; i < m; i++)
-        projection_put(p, &blk->a, i, x + (size_t)i * (size_t)ldx);
-    projection_run(lanes, p, &blk->a, m, blk->sum_a);
-    for (int i = 0; i < m; i++)
-        projection_take(p, &blk->a, blk->sum_a, i, y + (size_t)i * (size_t)ldy);
+    struct profile *prof = blk->profile;
+    int64_t t = profile_start(prof);
+    for (int i = 0; i < n; i += BODY_BLOCK) {
+        int m = n - i < BODY_BLOCK ? n - i : BODY_BLOCK;
+        for (int r = 0; r < m; r++)
+            projection_put(p, &blk->a, r, x + (size_t)(i + r) * (size_t)ldx);
+        t = profile_add(prof, op + 1, t);
+        projection_run(lanes, p, &blk->a, m, blk->sum_a);
+        t = profile_add(prof, op, t);
+        for (int r = 0; r < m; r++)
+            projection_take(p, &blk->a, blk->sum_a, r, y + (size_t)(i + r) * (size_t)ldy);
+        t = profile_add(prof, op + 1, t);
+    }
 }
 
 const struct projection_rows *
@@ -172,11 +226,14 @@ parts_feed_forward(struct projection_lanes *lanes, const struct projection *inne
     /* Floats need no copy: what the first product wrote is what the second reads. */
     if (projection_type(outer) == PRODUCT_FP32)
         mid.data = blk->sum_a;
+    int64_t t = profile_start(blk->profile);
     for (int i = 0; i < m; i++)
         projection_put(inner, &blk->a, i, x + (size_t)i * (size_t)ldx);
+    t = profile_add(blk->profile, PROFILE_INNER_ROWS, t);
     projection_run(lanes, inner, &blk->a, m, blk->sum_a);
     if (gate)
         projection_run(lanes, gate, &blk->a, m, blk->sum_b);
+    t = profile_add(blk->profile, PROFILE_INNER, t);
     for (int i = 0; i < m; i++) {
         float *row = (float *)blk->sum_a + (size_t)i * (size_t)f;
         projection_take(inner, &blk->a, blk->sum_a, i, row);
@@ -189,6 +246,8 @@ parts_feed_forward(struct projection_lanes *lanes, const struct projection *inne
         projection_put(outer, &mid, i, row);
     }
     blk->last = mid;
+    t = profile_add(blk->profile, PROFILE_INNER_ROWS, t);
     projection_run(lanes, outer, &mid, m, blk->sum_b);
+    (void)profile_add(blk->profile, PROFILE_OUTER, t);
     return &blk->last;
 }

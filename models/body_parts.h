@@ -3,10 +3,18 @@
 #define MODELS_BODY_PARTS_H
 
 #include "models/body.h"
+#include "models/profile.h"
 #include "ops/projection.h"
 
 /* A weight as floats, freed by the caller; NULL when the table has none of it. */
 float *parts_floats(const struct params *p, enum stack stack, enum param which, int32_t layer);
+/* The type in which a weight's product runs when `type` is asked for: names in keep (an array of
+ * strings or NULL: config.json's "int8_keep"), with or without prefix and ".weight", are kept out of
+ * int8. */
+enum product_type parts_type(const json_t *keep, const char *name, enum product_type type);
+/* "int8", "bf16", "fp32": what a weight is held and multiplied in; "unused" for PARAMS. */
+const char *parts_runs_in(enum param which, enum product_type type, const json_t *keep,
+                          const char *name);
 /* The named matrices [n_i, k] below one another as one projection; their biases likewise (PARAMS:
  * none).  A matrix missing from the table ends the list. */
 struct projection *parts_projection(const struct body_source *src, enum product_type type,
@@ -31,14 +39,16 @@ struct block {
     struct projection_rows a, b; /* inputs of the first and of the second */
     struct projection_rows last; /* what the second read: b's, or sum_a as floats */
     void *sum_a, *sum_b;
+    struct profile *profile; /* or NULL */
 };
 /* For inputs of up to k_a and k_b columns, results of up to n_a and n_b. */
 void parts_block_open(struct block *blk, int k_a, int n_a, int k_b, int n_b);
 void parts_block_done(struct block *blk);
 
-/* y[row] = x[row] W^T + b for m <= BODY_BLOCK rows. */
+/* y[row] = x[row] W^T + b for any number n of rows, a block at a time; op is the product, the one
+ * behind it its rows. */
 void parts_rows(struct projection_lanes *lanes, const struct projection *p, struct block *blk,
-                const float *x, int ldx, int m, float *y, int ldy);
+                enum profile_op op, const float *x, int ldx, int n, float *y, int ldy);
 /* sum_b = act(x inner) outer for m <= BODY_BLOCK rows, the gate (or NULL) multiplied in before outer.
  * Returns what projection_take(outer, …, sum_b) wants to take the rows out.  In sum_b there is room
  * for the gate's results too. */

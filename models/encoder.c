@@ -277,20 +277,12 @@ static void encoder_workspace_close(void *workspace)
     free(ws);
 }
 
-/* y = x W^T + b for any number of rows. */
-static void project(struct encoder_ws *ws, const struct projection *p, const float *x, int ldx,
-                    int n, float *y, int ldy)
-{
-    for (int i = 0; i < n; i += BODY_BLOCK)
-        parts_rows(ws->lanes, p, &ws->block, x + (size_t)i * (size_t)ldx, ldx,
-                   n - i < BODY_BLOCK ? n - i : BODY_BLOCK, y + (size_t)i * (size_t)ldy, ldy);
-}
-
 static void embed(const struct encoder *m, struct encoder_ws *ws, const struct batch *b)
 {
     const struct transformer_config *c = &m->cfg;
     int e = c->embedding_size;
     float *to = m->emb_proj ? ws->context : ws->x;
+    int64_t t0 = profile_start(ws->block.profile);
     for (int32_t t = 0; t < b->n; t++)
         for (int32_t i = b->start[t]; i < b->start[t + 1]; i++) {
             float *row = to + (size_t)i * (size_t)e;
@@ -302,8 +294,10 @@ static void embed(const struct encoder *m, struct encoder_ws *ws, const struct b
             if (m->emb_norm_w)
                 rows()->norm(row, row, m->emb_norm_w, m->emb_norm_b, (float)c->eps, e);
         }
+    (void)profile_add(ws->block.profile, PROFILE_EMBED, t0);
     if (m->emb_proj)
-        project(ws, m->emb_proj, to, e, b->start[b->n], ws->x, c->hidden);
+        parts_rows(ws->lanes, m->emb_proj, &ws->block, PROFILE_QKV, to, e, b->start[b->n], ws->x,
+                   c->hidden);
 }
 
 /* Everything after attention, for n rows: x = norm(x + context O), x = norm(x + ffn(x)). */
@@ -317,23 +311,29 @@ static void finish_layer(const struct encoder *m, struct encoder_ws *ws, const s
         int rows_here = n - i < BODY_BLOCK ? n - i : BODY_BLOCK;
         const float *from = context + (size_t)i * (size_t)c;
         float *to = x + (size_t)i * (size_t)c, *sum = blk->sum_b;
+        int64_t t = profile_start(blk->profile);
         for (int r = 0; r < rows_here; r++)
             projection_put(y->o, &blk->a, r, from + (size_t)r * (size_t)c);
+        t = profile_add(blk->profile, PROFILE_OUT_ROWS, t);
         projection_run(ws->lanes, y->o, &blk->a, rows_here, sum);
+        t = profile_add(blk->profile, PROFILE_OUT, t);
         for (int r = 0; r < rows_here; r++) {
             float *row = to + (size_t)r * (size_t)c, *got = sum + (size_t)r * (size_t)c;
             projection_take(y->o, &blk->a, sum, r, got);
             rows()->add(row, row, got, c);
             rows()->norm(row, row, y->att_norm_w, y->att_norm_b, eps, c);
         }
+        (void)profile_add(blk->profile, PROFILE_OUT_ROWS, t);
         const struct projection_rows *in = parts_feed_forward(ws->lanes, y->inner, NULL, y->outer,
                                                               m->cfg.act, blk, to, c, rows_here);
+        t = profile_start(blk->profile);
         for (int r = 0; r < rows_here; r++) {
             float *row = to + (size_t)r * (size_t)c, *got = sum + (size_t)r * (size_t)c;
             projection_take(y->outer, in, sum, r, got);
             rows()->add(row, row, got, c);
             rows()->norm(row, row, y->out_norm_w, y->out_norm_b, eps, c);
         }
+        (void)profile_add(blk->profile, PROFILE_OUTER_ROWS, t);
     }
 }
 
@@ -342,13 +342,15 @@ static void whole_layer(const struct encoder *m, struct encoder_ws *ws, const st
                         const struct batch *b)
 {
     int c = m->cfg.hidden, n = b->start[b->n];
-    project(ws, y->qkv, ws->x, c, n, ws->qkv, 3 * c);
+    parts_rows(ws->lanes, y->qkv, &ws->block, PROFILE_QKV, ws->x, c, n, ws->qkv, 3 * c);
+    int64_t t0 = profile_start(ws->block.profile);
     for (int32_t t = 0; t < b->n; t++) {
         int len = b->start[t + 1] - b->start[t];
         const float *q = ws->qkv + (size_t)b->start[t] * 3 * (size_t)c;
         attention_forward(&y->attention, q, 3 * c, len, 0, q + c, q + 2 * (size_t)c, 3 * c, len,
                           ws->context + (size_t)b->start[t] * (size_t)c, c, ws->scratch);
     }
+    (void)profile_add(ws->block.profile, PROFILE_ATTENTION, t0);
     finish_layer(m, ws, y, ws->context, ws->x, n);
 }
 
@@ -359,20 +361,28 @@ static void head_layer(const struct encoder *m, struct encoder_ws *ws, const str
     int c = m->cfg.hidden, n = b->start[b->n];
     /* q [b->n, C] stands behind kv [n, 2 C]. */
     float *kv = ws->qkv, *q = ws->qkv + (size_t)n * 2 * (size_t)c;
-    project(ws, y->kv, ws->x, c, n, kv, 2 * c);
+    parts_rows(ws->lanes, y->kv, &ws->block, PROFILE_QKV, ws->x, c, n, kv, 2 * c);
     for (int32_t t = 0; t < b->n; t++) {
         int32_t row = is_xlnet(m) ? b->start[t + 1] - 1 : b->start[t];
         memcpy(features + (size_t)t * (size_t)c, ws->x + (size_t)row * (size_t)c,
                (size_t)c * sizeof *features);
     }
-    project(ws, y->q, features, c, b->n, q, c);
+    parts_rows(ws->lanes, y->q, &ws->block, PROFILE_QKV, features, c, b->n, q, c);
+    int64_t t0 = profile_start(ws->block.profile);
     for (int32_t t = 0; t < b->n; t++) {
         int len = b->start[t + 1] - b->start[t], first = is_xlnet(m) ? len - 1 : 0;
         const float *k = kv + (size_t)b->start[t] * 2 * (size_t)c;
         attention_forward(&y->attention, q + (size_t)t * (size_t)c, c, 1, first, k, k + c, 2 * c,
                           len, ws->context + (size_t)t * (size_t)c, c, ws->scratch);
     }
+    (void)profile_add(ws->block.profile, PROFILE_ATTENTION, t0);
     finish_layer(m, ws, y, ws->context, features, b->n);
+}
+
+static void encoder_profile(void *workspace, struct profile *p)
+{
+    struct encoder_ws *ws = workspace;
+    ws->block.profile = p;
 }
 
 static void show(const struct trace *t, const char *what, int32_t layer, int32_t first,
@@ -417,5 +427,6 @@ const struct body encoder_body = {
     .bytes = encoder_bytes,
     .workspace_open = encoder_workspace_open,
     .workspace_close = encoder_workspace_close,
+    .profile = encoder_profile,
     .forward = encoder_forward,
 };

@@ -212,6 +212,13 @@ struct workspace *workspace_open(const struct model *m, int32_t max_titles, int3
     return ws;
 }
 
+bool workspace_profile(struct workspace *ws, struct profile *p)
+{
+    if (ws->arch->profile)
+        ws->arch->profile(ws->impl, p);
+    return ws->arch->profile != NULL;
+}
+
 void workspace_close(struct workspace *ws)
 {
     if (!ws)

@@ -60,6 +60,9 @@ const struct model_info *model_info(const struct model *m);
 int32_t model_encode(const struct model *m, const char *title, size_t n, int32_t *ids, int32_t max);
 
 /* For batches of up to max_titles titles and max_ids ids in all. */
+/* Times by kind of work are added to *p from now on (NULL: no more); false: the family keeps none. */
+struct profile;
+bool workspace_profile(struct workspace *ws, struct profile *p);
 struct workspace *workspace_open(const struct model *m, int32_t max_titles, int32_t max_ids);
 void workspace_close(struct workspace *ws); /* NULL allowed */
 

@@ -194,7 +194,6 @@ struct search {
     struct params *p;
     char prefix[MAX_NAME]; /* of the base model's names */
     size_t outer;          /* how much of it comes before the base model's own name */
-    bool *used;            /* [set->n] */
     struct err *err;
 };
 
@@ -284,12 +283,12 @@ static int take(struct search *s, const struct param_row *row, const char *name,
     if (tensor_set_need(s->set, t ? t->name : name, n, dims, out, s->err) != 0)
         return -1;
     size_t at = (size_t)(*out - s->set->tensors);
-    if (s->used[at])
+    if (s->p->role[at] != PARAMS)
         return 0;
     int64_t count = 1;
     for (int i = 0; i < n; i++)
         count *= dims[i];
-    s->used[at] = true;
+    s->p->role[at] = row->which;
     s->p->count += count;
     return 0;
 }
@@ -442,23 +441,17 @@ static int find_head(struct search *s, enum head want)
     return 0;
 }
 
-static void list_unused(struct search *s)
-{
-    struct params *p = s->p;
-    p->unused = xcalloc(s->set->n + 1, sizeof *p->unused);
-    for (size_t i = 0; i < s->set->n; i++)
-        if (!s->used[i])
-            p->unused[p->n_unused++] = s->set->tensors[i].name;
-}
-
 int params_find(const struct tensor_set *weights, struct transformer_config *cfg, enum head want,
                 struct params *out, struct err *err)
 {
     struct params p = {0};
-    struct search s = {weights, cfg, &p, "", 0, xcalloc(weights->n + 1, sizeof(bool)), err};
+    struct search s = {weights, cfg, &p, "", 0, err};
     const struct base_rows *base = &bases[cfg->family];
     /* ALBERT counts its layers in groups of inner ones. */
     int32_t layers = cfg->layers * (cfg->inner_layers ? cfg->inner_layers : 1);
+    p.role = xcalloc(weights->n + 1, sizeof *p.role);
+    for (size_t i = 0; i < weights->n; i++)
+        p.role[i] = PARAMS;
     int rc = find_prefix(&s, base->anchor);
     if (rc == 0)
         rc = find_head(&s, want);
@@ -467,9 +460,6 @@ int params_find(const struct tensor_set *weights, struct transformer_config *cfg
     if (rc == 0 && cfg->family == FAMILY_T5)
         rc = take_stack(&s, STACK_DECODER, t5_decoder_rows,
                         sizeof t5_decoder_rows / sizeof *t5_decoder_rows, cfg->decoder_layers);
-    if (rc == 0)
-        list_unused(&s);
-    free(s.used);
     if (rc != 0)
         params_done(&p);
     else
@@ -481,7 +471,7 @@ void params_done(struct params *p)
 {
     for (int i = 0; i < STACKS; i++)
         free(p->layer[i]);
-    free(p->unused);
+    free(p->role);
     *p = (struct params){0};
 }
 

@@ -69,9 +69,9 @@ struct params {
     const struct tensor *once[STACKS][P_FIRST_OF_LAYER];
     /* [layers][PARAMS - P_FIRST_OF_LAYER], shared layers named again and again */
     const struct tensor **layer[STACKS];
-    int64_t count;   /* parameters, each once */
-    size_t n_unused; /* tensors of the file that no table names */
-    const char **unused;
+    int64_t count;    /* parameters, each once */
+    enum param *role; /* [weights->n]: what each tensor of the file is, PARAMS where no table names
+                         it */
 };
 
 /* Finds every weight of cfg's family.  The names' prefix ("bert.", "module.bert.", none) is

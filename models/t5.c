@@ -233,14 +233,6 @@ static int block_at(int n, int i)
     return n - i < BODY_BLOCK ? n - i : BODY_BLOCK;
 }
 
-static void project(struct t5_ws *ws, const struct projection *p, const float *x, int c, int n,
-                    float *y, int width)
-{
-    for (int i = 0; i < n; i += BODY_BLOCK)
-        parts_rows(ws->lanes, p, &ws->block, x + (size_t)i * (size_t)c, c, block_at(n, i),
-                   y + (size_t)i * (size_t)width, width);
-}
-
 /* x += context O^T */
 static void add_projected(struct t5_ws *ws, const struct projection *p, const float *context, int a,
                           int n, float *x, int c)
@@ -248,15 +240,19 @@ static void add_projected(struct t5_ws *ws, const struct projection *p, const fl
     struct block *blk = &ws->block;
     for (int i = 0; i < n; i += BODY_BLOCK) {
         int m = block_at(n, i);
+        int64_t t = profile_start(blk->profile);
         for (int r = 0; r < m; r++)
             projection_put(p, &blk->a, r, context + (size_t)(i + r) * (size_t)a);
+        t = profile_add(blk->profile, PROFILE_OUT_ROWS, t);
         projection_run(ws->lanes, p, &blk->a, m, blk->sum_b);
+        t = profile_add(blk->profile, PROFILE_OUT, t);
         for (int r = 0; r < m; r++) {
             float *row = x + (size_t)(i + r) * (size_t)c,
                   *got = (float *)blk->sum_b + (size_t)r * (size_t)c;
             projection_take(p, &blk->a, blk->sum_b, r, got);
             rows()->add(row, row, got, c);
         }
+        (void)profile_add(blk->profile, PROFILE_OUT_ROWS, t);
     }
 }
 
@@ -279,12 +275,14 @@ static void feed_forward(const struct t5 *m, struct t5_ws *ws, const struct laye
         const struct projection_rows *in =
             parts_feed_forward(ws->lanes, y->inner, y->gate, y->outer, m->cfg.act, blk,
                                ws->normed + (size_t)i * (size_t)c, c, rows_here);
+        int64_t t = profile_start(blk->profile);
         for (int r = 0; r < rows_here; r++) {
             float *row = x + (size_t)(i + r) * (size_t)c,
                   *got = (float *)blk->sum_b + (size_t)r * (size_t)c;
             projection_take(y->outer, in, blk->sum_b, r, got);
             rows()->add(row, row, got, c);
         }
+        (void)profile_add(blk->profile, PROFILE_OUTER_ROWS, t);
     }
 }
 
@@ -294,13 +292,16 @@ static void attend_all(const struct t5 *m, struct t5_ws *ws, const struct attent
 {
     int a = wide(m), n = start[titles];
     norm_rows(m, y->att_norm, x, n, ws->normed);
-    project(ws, y->qkv, ws->normed, m->cfg.hidden, n, ws->qkv, 3 * a);
+    parts_rows(ws->lanes, y->qkv, &ws->block, PROFILE_QKV, ws->normed, m->cfg.hidden, n, ws->qkv,
+               3 * a);
+    int64_t t0 = profile_start(ws->block.profile);
     for (int t = 0; t < titles; t++) {
         int len = start[t + 1] - start[t];
         const float *q = ws->qkv + (size_t)start[t] * 3 * (size_t)a;
         attention_forward(att, q, 3 * a, len, 0, q + a, q + 2 * (size_t)a, 3 * a, len,
                           ws->context + (size_t)start[t] * (size_t)a, a, ws->scratch);
     }
+    (void)profile_add(ws->block.profile, PROFILE_ATTENTION, t0);
     add_projected(ws, y->o, ws->context, a, n, x, m->cfg.hidden);
 }
 
@@ -313,20 +314,22 @@ static void attend_last(const struct t5 *m, struct t5_ws *ws, const struct atten
     size_t c = (size_t)m->cfg.hidden;
     float *q = ws->qkv + (size_t)n * 2 * (size_t)a;
     norm_rows(m, y->att_norm, x, n, ws->normed);
-    project(ws, y->kv, ws->normed, (int)c, n, ws->qkv, 2 * a);
+    parts_rows(ws->lanes, y->kv, &ws->block, PROFILE_QKV, ws->normed, (int)c, n, ws->qkv, 2 * a);
     for (int t = 0; t < titles; t++) {
         size_t row = (size_t)start[t + 1] - 1;
         memcpy(last + (size_t)t * c, x + row * c, c * sizeof *x);
         /* Forward only, and start[t + 1] - 1 >= t: nothing is read after it was written over. */
         memmove(ws->normed + (size_t)t * c, ws->normed + row * c, c * sizeof *x);
     }
-    project(ws, y->q, ws->normed, (int)c, titles, q, a);
+    parts_rows(ws->lanes, y->q, &ws->block, PROFILE_QKV, ws->normed, (int)c, titles, q, a);
+    int64_t t0 = profile_start(ws->block.profile);
     for (int t = 0; t < titles; t++) {
         int len = start[t + 1] - start[t];
         const float *k = ws->qkv + (size_t)start[t] * 2 * (size_t)a;
         attention_forward(att, q + (size_t)t * (size_t)a, a, 1, len - 1, k, k + a, 2 * a, len,
                           ws->context + (size_t)t * (size_t)a, a, ws->scratch);
     }
+    (void)profile_add(ws->block.profile, PROFILE_ATTENTION, t0);
     add_projected(ws, y->o, ws->context, a, titles, last, (int)c);
 }
 
@@ -337,9 +340,11 @@ static void attend_cross(const struct t5 *m, struct t5_ws *ws, const struct laye
     int a = wide(m), c = m->cfg.hidden, n = start[b->n];
     /* q [n, A] behind kv [ids, 2 A]; n is ids at most. */
     float *kv = ws->qkv, *q = ws->qkv + (size_t)b->start[b->n] * 2 * (size_t)a;
-    project(ws, y->cross_kv, ws->x, c, b->start[b->n], kv, 2 * a);
+    parts_rows(ws->lanes, y->cross_kv, &ws->block, PROFILE_QKV, ws->x, c, b->start[b->n], kv,
+               2 * a);
     norm_rows(m, y->cross_norm, x, n, ws->normed);
-    project(ws, y->cross_q, ws->normed, c, n, q, a);
+    parts_rows(ws->lanes, y->cross_q, &ws->block, PROFILE_QKV, ws->normed, c, n, q, a);
+    int64_t t0 = profile_start(ws->block.profile);
     for (int32_t t = 0; t < b->n; t++) {
         int len = b->start[t + 1] - b->start[t];
         const float *k = kv + (size_t)b->start[t] * 2 * (size_t)a;
@@ -347,7 +352,14 @@ static void attend_cross(const struct t5 *m, struct t5_ws *ws, const struct laye
                           0, k, k + a, 2 * a, len, ws->context + (size_t)start[t] * (size_t)a, a,
                           ws->scratch);
     }
+    (void)profile_add(ws->block.profile, PROFILE_ATTENTION, t0);
     add_projected(ws, y->cross_o, ws->context, a, n, x, c);
+}
+
+static void t5_profile(void *workspace, struct profile *p)
+{
+    struct t5_ws *ws = workspace;
+    ws->block.profile = p;
 }
 
 static void show(const struct trace *t, const char *what, int32_t layer, int32_t first,
@@ -426,5 +438,6 @@ const struct body t5_body = {
     .bytes = t5_bytes,
     .workspace_open = t5_workspace_open,
     .workspace_close = t5_workspace_close,
+    .profile = t5_profile,
     .forward = t5_forward,
 };

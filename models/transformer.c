@@ -36,6 +36,7 @@ struct transformer_ws {
     int32_t *start;              /* [max_titles + 1] of a slice */
     float *features, *pooled;    /* [max_titles, C] */
     float *logits;               /* [O] */
+    struct profile *profile;     /* or NULL */
 };
 
 static const struct body *body_of(enum family f)
@@ -43,7 +44,7 @@ static const struct body *body_of(enum family f)
     return f == FAMILY_T5 ? &t5_body : &encoder_body;
 }
 
-static enum product_type product_type(enum precision *p)
+enum product_type transformer_product_type(enum precision *p)
 {
     if (*p == PRECISION_AUTO)
         *p = product_has(PRODUCT_BF16) ? PRECISION_BF16 : PRECISION_FP32;
@@ -121,7 +122,8 @@ static int transformer_open(const struct arch_source *src, void **impl, struct a
     struct body_source from = {.cfg = &m->cfg,
                                .params = &params,
                                .set = m->set,
-                               .type = product_type(&precision),
+                               .type = transformer_product_type(&precision),
+                               .keep = json_object_get(src->config, "int8_keep"),
                                .max_tokens = m->max_tokens};
     int rc = m->body->open(&from, &m->impl, err);
     if (rc == 0)
@@ -184,10 +186,7 @@ static void run_head(const struct transformer *m, struct transformer_ws *ws, int
     int c = m->cfg.hidden, o = m->cfg.labels;
     const float *x = ws->features;
     if (m->dense) {
-        for (int i = 0; i < n; i += BODY_BLOCK)
-            parts_rows(ws->lanes, m->dense, &ws->block, x + (size_t)i * (size_t)c, c,
-                       n - i < BODY_BLOCK ? n - i : BODY_BLOCK, ws->pooled + (size_t)i * (size_t)c,
-                       c);
+        parts_rows(ws->lanes, m->dense, &ws->block, PROFILE_OPS, x, c, n, ws->pooled, c);
         parts_activate(m->dense_act, ws->pooled, ws->pooled, n * c);
         x = ws->pooled;
     }
@@ -216,11 +215,20 @@ static void transformer_trace(const void *impl, void *workspace, const struct ba
         }
         struct batch slice = {.ids = b->ids + from, .start = ws->start, .n = n};
         m->body->forward(m->impl, ws->impl, &slice, ws->features, t, i);
+        int64_t t0 = profile_start(ws->profile);
         if (m->cfg.head != HEAD_NONE)
             run_head(m, ws, i, n, t, probabilities + (size_t)i * (size_t)m->cfg.labels);
+        (void)profile_add(ws->profile, PROFILE_HEAD, t0);
         i += n;
     }
     cpu_restore_denormals(flags);
+}
+
+static void transformer_profile(void *workspace, struct profile *p)
+{
+    struct transformer_ws *ws = workspace;
+    ws->profile = p;
+    ws->body->profile(ws->impl, p);
 }
 
 static void transformer_classify(const void *impl, void *ws, const struct batch *b,
@@ -238,6 +246,7 @@ static void transformer_classify(const void *impl, void *ws, const struct batch 
         .workspace_open = transformer_workspace_open,                                              \
         .workspace_close = transformer_workspace_close,                                            \
         .classify = transformer_classify,                                                          \
+        .profile = transformer_profile,                                                            \
         .trace = transformer_trace,                                                                \
     }
 ARCH(bert_arch, "bert", ARCH_BERT);

@@ -5,6 +5,11 @@
 
 #include "models/arch.h"
 #include "models/trace.h"
+#include "ops/product.h"
+
+/* The products' type for *p, which becomes what runs: AUTO settled, and FP32 for what this
+ * processor or a transformer lacks. */
+enum product_type transformer_product_type(enum precision *p);
 
 extern const struct arch bert_arch, ernie_arch, electra_arch, albert_arch, nezha_arch, xlnet_arch,
     t5_arch, mt5_arch;

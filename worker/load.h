@@ -29,8 +29,8 @@
         {"name", OPT_STR, "headlines", 0, 0, NULL, "name of the model in the registry", false},    \
         {"alias", OPT_STR, "production", 0, 0, NULL, "alias or version to run", false},            \
     {                                                                                              \
-        "precision", OPT_CHOICE, "auto", 0, 0, "auto|fp32|int16|int8", "arithmetic of the model",  \
-            false                                                                                  \
+        "precision", OPT_CHOICE, "auto", 0, 0, "auto|fp32|bf16|int16|int8",                        \
+            "arithmetic of the model", false                                                       \
     }
 
 /* The registry that the options name. */

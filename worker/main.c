@@ -12,6 +12,7 @@ static const struct {
     {"run", verb_run, "consume, classify, publish, until SIGTERM"},
     {"classify", verb_classify, "classify titles on standard input, one line each"},
     {"bench", verb_bench, "measure a model in this process"},
+    {"inspect", verb_inspect, "the weights of a model directory, and how it would run"},
     {"demo", verb_demo, "the whole path on an embedded stand-in for a broker"},
     {"check-config", verb_check_config, "check options as `run` would, then exit"},
 };

@@ -6,6 +6,7 @@
 int verb_run(int argc, char **argv);
 int verb_classify(int argc, char **argv);
 int verb_bench(int argc, char **argv);
+int verb_inspect(int argc, char **argv);
 int verb_demo(int argc, char **argv);
 int verb_check_config(int argc, char **argv);
 
