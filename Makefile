@@ -7,9 +7,9 @@ PREFIX ?= /usr/local
 E2E = --worker $(BUILD)/bin/rubric-worker --trainer $(BUILD)/bin/rubric-trainer --kafka $(BUILD)/kafka
 K8S = tests/k8s/run --worker $(BUILD)/bin/rubric-worker --trainer $(BUILD)/bin/rubric-trainer --tools $(BUILD)/k8s
 
-PACKAGES_BUILD = gcc libc6-dev cmake ninja-build pkg-config librdkafka-dev libprotobuf-c-dev protobuf-c-compiler \
+PACKAGES_BUILD = gcc g++ libc6-dev cmake ninja-build pkg-config librdkafka-dev libprotobuf-c-dev protobuf-c-compiler \
   protobuf-compiler libopenblas-serial-dev libdnnl-dev libcmocka-dev liblinear-dev libjansson-dev libutf8proc-dev \
-  libmicrohttpd-dev libhiredis-dev libssl-dev
+  libmicrohttpd-dev libhiredis-dev libssl-dev libsentencepiece-dev
 PACKAGES_TEST = redis-server python3 python3-confluent-kafka python3-requests python3-protobuf kcat prometheus default-jre-headless maven
 PACKAGES_K8S = python3 python3-yaml python3-jsonschema python3-pip golang-go
 PACKAGES_LINT = python3 clang clang-format

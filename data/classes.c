@@ -56,19 +56,26 @@ static int parse(const char *path, const char *text, size_t len, struct classes 
     return c->n ? 0 : err_set(err, ERR_FORMAT, "%s: no class name in it", path);
 }
 
+int classes_parse(const char *name, const char *text, size_t len, struct classes *c,
+                  struct err *err)
+{
+    struct classes got = {.names = xcalloc(DATASET_MAX_CLASSES, sizeof *got.names)};
+    if (parse(name, text, len, &got, err) != 0) {
+        classes_done(&got);
+        return -1;
+    }
+    *c = got;
+    return 0;
+}
+
 int classes_read(const char *path, struct classes *c, struct err *err)
 {
     char *text;
     size_t len;
     if (file_read(path, 1 << 20, &text, &len, err) != 0)
         return -1;
-    struct classes got = {.names = xcalloc(DATASET_MAX_CLASSES, sizeof *got.names)};
-    int rc = parse(path, text, len, &got, err);
+    int rc = classes_parse(path, text, len, c, err);
     free(text);
-    if (rc == 0)
-        *c = got;
-    else
-        classes_done(&got);
     return rc;
 }
 

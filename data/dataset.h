@@ -29,6 +29,9 @@ struct classes {
 /* Refused by line: invalid UTF-8, an empty name, a control character in a name, a name twice, too
  * long, too many, none. */
 int classes_read(const char *path, struct classes *c, struct err *err);
+/* The same from text; name goes into messages. */
+int classes_parse(const char *name, const char *text, size_t len, struct classes *c,
+                  struct err *err);
 void classes_done(struct classes *c);
 int32_t classes_find(const struct classes *c, const char *name,
                      size_t len); /* by name, else by index; -1 */

@@ -1,7 +1,10 @@
 #include "data/utf8.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
+
+#include "base/err.h"
 
 static inline bool continues(unsigned char c)
 {
@@ -117,4 +120,148 @@ uint32_t utf8_fold(uint32_t c)
     if (category == UTF8PROC_CATEGORY_CC || category == UTF8PROC_CATEGORY_CF)
         return UTF8_DROP;
     return (uint32_t)utf8proc_tolower((utf8proc_int32_t)c);
+}
+
+static bool is_ascii_sign(uint32_t c)
+{
+    return (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') ||
+           (c >= '{' && c <= '~');
+}
+
+enum utf8_kind utf8_kind(uint32_t c)
+{
+    if (c == ' ' || c == '\t' || c == '\n' || c == '\r')
+        return UTF8_SPACE;
+    if (c < 0x80)
+        return c < ' ' || c == 0x7f ? UTF8_CONTROL
+               : is_ascii_sign(c)   ? UTF8_PUNCTUATION
+                                    : UTF8_LETTER;
+    if (c == 0xfffd || c > 0x10ffff)
+        return UTF8_CONTROL;
+    utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)c);
+    switch (category) {
+    case UTF8PROC_CATEGORY_CN:
+    case UTF8PROC_CATEGORY_CC:
+    case UTF8PROC_CATEGORY_CF:
+    case UTF8PROC_CATEGORY_CS:
+    case UTF8PROC_CATEGORY_CO:
+        return UTF8_CONTROL;
+    case UTF8PROC_CATEGORY_MN:
+        return UTF8_MARK;
+    case UTF8PROC_CATEGORY_PC:
+    case UTF8PROC_CATEGORY_PD:
+    case UTF8PROC_CATEGORY_PS:
+    case UTF8PROC_CATEGORY_PE:
+    case UTF8PROC_CATEGORY_PI:
+    case UTF8PROC_CATEGORY_PF:
+    case UTF8PROC_CATEGORY_PO:
+        return UTF8_PUNCTUATION;
+    default:
+        return utf8_is_space(c) ? UTF8_SPACE : UTF8_LETTER;
+    }
+}
+
+bool utf8_is_ideograph(uint32_t c)
+{
+    return (c >= 0x4e00 && c <= 0x9fff) || (c >= 0x3400 && c <= 0x4dbf) ||
+           (c >= 0x20000 && c <= 0x2a6df) || (c >= 0x2a700 && c <= 0x2b73f) ||
+           (c >= 0x2b740 && c <= 0x2b81f) || (c >= 0x2b820 && c <= 0x2ceaf) ||
+           (c >= 0xf900 && c <= 0xfaff) || (c >= 0x2f800 && c <= 0x2fa1f);
+}
+
+bool utf8_needs_context(uint32_t c, bool composed)
+{
+    if (c < 0x300)
+        return false;
+    const utf8proc_property_t *p = utf8proc_get_property((utf8proc_int32_t)c);
+    bool mark = p->category == UTF8PROC_CATEGORY_MN || p->category == UTF8PROC_CATEGORY_MC ||
+                p->category == UTF8PROC_CATEGORY_ME;
+    if (composed) /* hangul vowels and finals compose too */
+        return mark || p->combining_class != 0 || (c >= 0x1160 && c <= 0x11ff);
+    return p->combining_class != 0 && p->category != UTF8PROC_CATEGORY_MN;
+}
+
+int utf8_lower(uint32_t c, uint32_t out[UTF8_MAX_LOWER])
+{
+    if (c == 0x130) { /* the one character whose lower case is two, whatever the context */
+        out[0] = 'i';
+        out[1] = 0x307;
+        return 2;
+    }
+    out[0] = c > 0x10ffff ? c : (uint32_t)utf8proc_tolower((utf8proc_int32_t)c);
+    return 1;
+}
+
+int utf8_decompose(uint32_t c, bool composed, uint32_t out[UTF8_MAX_DECOMPOSED])
+{
+    utf8proc_int32_t buf[UTF8_MAX_DECOMPOSED];
+    int bound = 0;
+    utf8proc_ssize_t n =
+        c > 0x10ffff ? -1
+                     : utf8proc_decompose_char((utf8proc_int32_t)c, buf, UTF8_MAX_DECOMPOSED,
+                                               UTF8PROC_DECOMPOSE, &bound);
+    if (n > 0 && n <= UTF8_MAX_DECOMPOSED && composed)
+        n = utf8proc_normalize_utf32(buf, n, UTF8PROC_COMPOSE | UTF8PROC_STABLE);
+    if (n <= 0 || n > UTF8_MAX_DECOMPOSED) {
+        out[0] = c;
+        return 1;
+    }
+    for (utf8proc_ssize_t i = 0; i < n; i++)
+        out[i] = (uint32_t)buf[i];
+    return (int)n;
+}
+
+static char *map(const char *s, size_t n, int how, size_t *len)
+{
+    utf8proc_uint8_t *out = NULL;
+    utf8proc_ssize_t got = utf8proc_map((const utf8proc_uint8_t *)s, (utf8proc_ssize_t)n, &out,
+                                        (utf8proc_option_t)(UTF8PROC_STABLE | how));
+    if (got < 0) { /* bytes that are no UTF-8 stay what they are */
+        out = xmalloc(n + 1);
+        memcpy(out, s, n);
+        got = (utf8proc_ssize_t)n;
+    }
+    *len = (size_t)got;
+    return (char *)out;
+}
+
+char *utf8_normalize(const char *s, size_t n, bool composed, size_t *len)
+{
+    return map(s, n, composed ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE, len);
+}
+
+bool utf8_is_digit(uint32_t c)
+{
+    return c <= 0x10ffff && utf8proc_category((utf8proc_int32_t)c) == UTF8PROC_CATEGORY_ND;
+}
+
+char *utf8_bare(const char *s, size_t n, size_t *len)
+{
+    char *text = map(s, n, UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT, len);
+    size_t to = 0;
+    for (size_t i = 0; i < *len;) {
+        size_t at = i;
+        uint32_t c = utf8_next(text, *len, &i);
+        if (c <= 0x10ffff && utf8proc_get_property((utf8proc_int32_t)c)->combining_class != 0)
+            continue;
+        memmove(text + to, text + at, i - at);
+        to += i - at;
+    }
+    *len = to;
+    return text;
+}
+
+char *utf8_lower_text(const char *s, size_t n, size_t *len)
+{
+    /* Two bytes may become three (U+023A), or one character of two bytes two of three (İ). */
+    char *text = xmalloc(2 * n + 4);
+    size_t to = 0;
+    for (size_t i = 0; i < n;) {
+        uint32_t lower[UTF8_MAX_LOWER], c = utf8_next(s, n, &i);
+        int m = utf8_lower(c, lower);
+        for (int k = 0; k < m; k++)
+            to += utf8_encode(lower[k] & 0x1fffff, text + to);
+    }
+    *len = to;
+    return text;
 }

@@ -56,6 +56,36 @@ bool utf8_is_space(uint32_t code_point);
 #define UTF8_DROP UINT32_MAX
 uint32_t utf8_fold(uint32_t code_point);
 
+/* What BERT's tokenizer asks of a character (data/wordpiece.h). */
+enum utf8_kind {
+    UTF8_LETTER,      /* none of the others */
+    UTF8_SPACE,       /* utf8_is_space(), but controls other than tab, newline and return */
+    UTF8_CONTROL,     /* any category C: control, format, unassigned, private, surrogate; U+FFFD */
+    UTF8_MARK,        /* category Mn: what is stripped as an accent */
+    UTF8_PUNCTUATION, /* any category P, and all of ASCII's that are no letters or digits */
+};
+enum utf8_kind utf8_kind(uint32_t code_point);
+/* CJK ideographs by block, with the compatibility ones, without kana and hangul. */
+bool utf8_is_ideograph(uint32_t code_point);
+/* Is the result of normalising text with this character in it more than that of its characters one
+ * by one?  Marks that may compose with what stands before (composed), or that may change places. */
+bool utf8_needs_context(uint32_t code_point, bool composed);
+/* Full lower case (SpecialCasing.txt without conditions: İ becomes two). */
+#define UTF8_MAX_LOWER 2
+int utf8_lower(uint32_t code_point, uint32_t out[UTF8_MAX_LOWER]);
+/* Canonical decomposition of one character, or its composed form; their number. */
+#define UTF8_MAX_DECOMPOSED 18
+int utf8_decompose(uint32_t code_point, bool composed, uint32_t out[UTF8_MAX_DECOMPOSED]);
+/* s[0..n), valid, in normal form C (composed) or D; malloc'd, its length in *len. */
+char *utf8_normalize(const char *s, size_t n, bool composed, size_t *len);
+
+/* Category Nd: a decimal digit of any script. */
+bool utf8_is_digit(uint32_t code_point);
+/* s[0..n), valid, decomposed by compatibility, without characters of a combining class; and s in
+ * lower case, character by character.  malloc'd, the length in *len. */
+char *utf8_bare(const char *s, size_t n, size_t *len);
+char *utf8_lower_text(const char *s, size_t n, size_t *len);
+
 /* Code points from here on fold to themselves, but for plane 14's first block (tags, dropped). */
 #define UTF8_FOLD_END 0x20000
 #define UTF8_TAGS 0xe0000

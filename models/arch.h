@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "data/batch.h"
 #include "data/dataset.h"
+#include "data/tokenizer.h"
 #include "data/vocab.h"
 #include "models/model.h"
 #include "models/profile.h"
@@ -25,7 +26,7 @@ struct arch_source {
     int32_t vocab_size;       /* of the tokenizer */
     int32_t n_labels;         /* of labels.txt or id2label; 0: neither is there */
     enum precision precision; /* as asked for */
-    enum head head;           /* for a plain linear head; HEAD_NONE: as the family has it */
+    enum model_head head;     /* for a plain linear head */
 };
 
 /* What it tells of the opened model. */
@@ -37,17 +38,9 @@ struct arch_facts {
     const char *kernels;      /* the matrix product's name, or NULL; the model's */
 };
 
-/* How titles become ids. */
-enum arch_tokenizer {
-    ARCH_CHARACTERS, /* vocab.txt, a character a line (data/vocab.h) */
-    ARCH_BERT,       /* WordPiece, [CLS] x [SEP] */
-    ARCH_XLNET,      /* SentencePiece, x <sep> <cls> */
-    ARCH_T5          /* SentencePiece, x </s> */
-};
-
 struct arch {
     const char *model_type;
-    enum arch_tokenizer tokenizer;
+    enum tokenizer_kind tokenizer;
     int (*open)(const struct arch_source *src, void **impl, struct arch_facts *facts,
                 struct err *err);
     void (*close)(void *impl);

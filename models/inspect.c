@@ -179,7 +179,7 @@ static int inspect(const json_t *config, const struct tensor_set *set, enum prec
         bytes += (double)set->tensors[i].bytes;
     }
     int rc = 0;
-    if (arch->tokenizer == ARCH_CHARACTERS)
+    if (arch->tokenizer == TOKENIZER_CHARACTERS)
         buf_printf(out, "%s\n", type);
     else
         rc = inspect_transformer(config, set, precision, leaves, out, err);

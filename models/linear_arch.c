@@ -353,7 +353,7 @@ static void linear_classify(const void *impl, void *workspace, const struct batc
 
 const struct arch linear_arch = {
     .model_type = "linear",
-    .tokenizer = ARCH_CHARACTERS,
+    .tokenizer = TOKENIZER_CHARACTERS,
     .open = linear_open,
     .close = linear_close,
     .workspace_open = linear_workspace_open,

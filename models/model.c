@@ -5,10 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "data/dataset.h"
-#include "data/vocab.h"
+#include "data/tokenizer.h"
 #include "models/arch.h"
 #include "models/safetensors.h"
 
@@ -18,7 +19,7 @@ struct model {
     struct model_info info;
     char *name, *version;
     struct classes classes;
-    struct vocab *vocab;
+    struct tokenizer *tokenizer;
     const struct arch *arch;
     void *impl;
 };
@@ -77,15 +78,17 @@ static int read_manifest(const char *dir, struct model *m, struct err *err)
 static int check_counts(const json_t *config, const struct model *m, struct err *err)
 {
     int32_t labels, vocab;
+    if (m->arch->tokenizer != TOKENIZER_CHARACTERS)
+        return 0; /* a transformer's weights and vocabulary may be of different sizes */
     if (arch_need_int(config, "num_labels", 1, DATASET_MAX_CLASSES, &labels, err) != 0 ||
         arch_need_int(config, "vocab_size", 1, INT32_MAX, &vocab, err) != 0)
         return -1;
     if (labels != m->classes.n)
         return err_set(err, ERR_CONFLICT, "num_labels is %d, but labels.txt has %d lines",
                        (int)labels, (int)m->classes.n);
-    if (vocab != vocab_size(m->vocab))
+    if (vocab != tokenizer_size(m->tokenizer))
         return err_set(err, ERR_CONFLICT, "vocab_size is %d, but vocab.txt has %d lines",
-                       (int)vocab, (int)vocab_size(m->vocab));
+                       (int)vocab, (int)tokenizer_size(m->tokenizer));
     return 0;
 }
 
@@ -101,8 +104,10 @@ static int read_config(const char *path, json_t **config, struct model *m, struc
     if (json_get_str(*config, "model_type", &type, err) != 0 ||
         json_get_str(*config, "model_name", &name, err) != 0)
         return err_prefix(err, "%s", path);
-    if (!type)
+    if (!type && !json_object_get(*config, "num_hidden_layers"))
         return err_set(err, ERR_FORMAT, "%s: \"model_type\" is missing", path);
+    if (!type)
+        type = "bert"; /* the first ones had no other */
     m->arch = arch_find(type, err);
     if (!m->arch)
         return err_prefix(err, "%s", path);
@@ -110,71 +115,127 @@ static int read_config(const char *path, json_t **config, struct model *m, struc
     return 0;
 }
 
-static int open_weights(const char *path, struct arch_source *src, struct model *m, struct err *err)
+/* The names of the classes: labels.txt, else id2label, whose keys must be "0", "1", … */
+static int read_labels(const char *path, const json_t *config, struct model *m, struct err *err)
 {
+    const json_t *id2label = json_object_get(config, "id2label");
+    if (m->arch->tokenizer == TOKENIZER_CHARACTERS || file_exists(path) || !id2label)
+        return m->arch->tokenizer == TOKENIZER_CHARACTERS || file_exists(path)
+                   ? classes_read(path, &m->classes, err)
+                   : 0;
+    size_t n = json_object_size(id2label);
+    struct buf text;
+    buf_init(&text, MAX_JSON);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        char key[24];
+        (void)snprintf(key, sizeof key, "%zu", i);
+        const char *name = json_string_value(json_object_get(id2label, key));
+        if (!name)
+            rc = err_set(err, ERR_FORMAT, "\"id2label\" has %zu entries, but no name for \"%s\"", n,
+                         key);
+        else
+            buf_printf(&text, "%s\n", name);
+    }
+    if (rc == 0 && n > 0)
+        rc = classes_parse("id2label", text.data, text.len, &m->classes, err);
+    if (rc == 0 && (size_t)m->classes.n != n)
+        rc = err_set(err, ERR_FORMAT, "\"id2label\" has %zu entries, %d names are usable", n,
+                     (int)m->classes.n);
+    buf_done(&text);
+    return rc;
+}
+
+/* A head whose outputs nobody named: the names that transformers gives. */
+static int name_labels(struct model *m, int32_t n, struct err *err)
+{
+    struct buf text;
+    buf_init(&text, MAX_JSON);
+    for (int32_t i = 0; i < n; i++)
+        buf_printf(&text, "LABEL_%d\n", (int)i);
+    int rc = classes_parse("labels", text.data, text.len, &m->classes, err);
+    buf_done(&text);
+    return rc;
+}
+
+static int open_weights(const char *dir, struct arch_source *src, struct model *m, struct err *err)
+{
+    char *path = file_path("%s/model.safetensors", dir);
     struct safetensors *st = NULL;
     struct arch_facts facts;
-    if (sha256_file(path, m->info.sha256, NULL, err) != 0 || safetensors_open(path, &st, err) != 0)
-        return -1;
-    src->weights = safetensors_tensors(st);
-    int rc = m->arch->open(src, &m->impl, &facts, err);
-    safetensors_close(st);
-    if (rc != 0) {
+    int rc = sha256_file(path, m->info.sha256, NULL, err);
+    if (rc == 0)
+        rc = safetensors_open(path, &st, err);
+    if (rc == 0) {
+        src->weights = safetensors_tensors(st);
+        rc = m->arch->open(src, &m->impl, &facts, err);
         /* Some of its messages name the file already. */
-        if (err && !strstr(err->msg, path) && !strstr(err->msg, src->config_path))
+        if (rc != 0 && err && !strstr(err->msg, path) && !strstr(err->msg, src->config_path))
             (void)err_prefix(err, "%s", path);
-        return -1;
     }
+    safetensors_close(st);
+    free(path);
+    if (rc != 0)
+        return -1;
+    if (m->classes.n == 0 && facts.n_labels > 0 && name_labels(m, facts.n_labels, err) != 0)
+        return -1;
     m->info.parameters = facts.parameters;
     m->info.weights_bytes = facts.weights_bytes;
     m->info.max_tokens = facts.max_tokens;
+    m->info.n_labels = facts.n_labels;
     m->info.precision = facts.precision;
+    m->info.kernels = facts.kernels;
     return 0;
 }
 
-static int open_parts(const char *dir, enum precision precision, struct model *m, struct err *err)
+static int open_parts(const char *dir, const struct model_options *opt, struct model *m,
+                      struct err *err)
 {
     char *config_path = file_path("%s/config.json", dir),
-         *vocab_path = file_path("%s/vocab.txt", dir);
-    char *labels_path = file_path("%s/labels.txt", dir);
-    char *weights_path = file_path("%s/model.safetensors", dir);
+         *labels_path = file_path("%s/labels.txt", dir);
     json_t *config = NULL;
     int rc = read_config(config_path, &config, m, err);
+    if (rc == 0 && read_labels(labels_path, config, m, err) != 0)
+        rc = strstr(err->msg, labels_path) ? -1 : err_prefix(err, "%s", config_path);
     if (rc == 0)
-        rc = classes_read(labels_path, &m->classes, err);
-    if (rc == 0)
-        rc = vocab_read(vocab_path, &m->vocab, err);
+        rc = tokenizer_open(dir, m->arch->tokenizer, &m->tokenizer, err);
     if (rc == 0 && check_counts(config, m, err) != 0)
         rc = err_prefix(err, "%s", config_path);
     if (rc == 0) {
         struct arch_source src = {.config_path = config_path,
                                   .config = config,
-                                  .vocab_size = vocab_size(m->vocab),
+                                  .vocab_size = tokenizer_size(m->tokenizer),
                                   .n_labels = m->classes.n,
-                                  .precision = precision};
-        rc = open_weights(weights_path, &src, m, err);
+                                  .precision = opt->precision,
+                                  .head = opt->head};
+        rc = open_weights(dir, &src, m, err);
     }
     if (rc == 0)
         rc = read_manifest(dir, m, err);
     json_decref(config);
     free(config_path);
-    free(vocab_path);
     free(labels_path);
-    free(weights_path);
     return rc;
 }
 
 int model_open(const char *dir, enum precision precision, struct model **out, struct err *err)
 {
+    return model_open_with(dir, &(struct model_options){.precision = precision}, out, err);
+}
+
+int model_open_with(const char *dir, const struct model_options *opt, struct model **out,
+                    struct err *err)
+{
     struct model *m = xcalloc(1, sizeof *m);
-    if (open_parts(dir, precision, m, err) != 0) {
+    struct err why;
+    err = err ? err : &why; /* messages are read and added to on the way */
+    if (open_parts(dir, opt, m, err) != 0) {
         model_close(m);
         return -1;
     }
     m->info.family = m->arch->model_type;
     m->info.name = m->name;
     m->info.version = m->version;
-    m->info.n_labels = m->classes.n;
     m->info.labels = (const char *const *)m->classes.names;
     *out = m;
     return 0;
@@ -186,7 +247,7 @@ void model_close(struct model *m)
         return;
     if (m->impl)
         m->arch->close(m->impl);
-    vocab_close(m->vocab);
+    tokenizer_close(m->tokenizer);
     classes_done(&m->classes);
     free(m->name);
     free(m->version);
@@ -200,8 +261,8 @@ const struct model_info *model_info(const struct model *m)
 
 int32_t model_encode(const struct model *m, const char *title, size_t n, int32_t *ids, int32_t max)
 {
-    return vocab_encode(m->vocab, title, n, ids,
-                        max < m->info.max_tokens ? max : m->info.max_tokens);
+    return tokenizer_encode(m->tokenizer, title, n, ids,
+                            max < m->info.max_tokens ? max : m->info.max_tokens, NULL);
 }
 
 struct workspace *workspace_open(const struct model *m, int32_t max_titles, int32_t max_ids)

@@ -51,7 +51,19 @@ struct model_info {
 struct model;
 struct workspace;
 
+/* dir as transformers saves it, or as this project does: config.json, weights, the tokenizer's files,
+ * labels. */
 int model_open(const char *dir, enum precision precision, struct model **out, struct err *err);
+/* How a plain linear head on a transformer's rows is read: on the pooled first row, on the first row
+ * (XLNet, T5: the last) as it is, or as the family and file suggest (pooled where there is a
+ * pooler). */
+enum model_head { MODEL_HEAD_AUTO, MODEL_HEAD_POOLED, MODEL_HEAD_ROW };
+struct model_options {
+    enum precision precision;
+    enum model_head head;
+};
+int model_open_with(const char *dir, const struct model_options *opt, struct model **out,
+                    struct err *err);
 void model_close(struct model *m); /* NULL allowed */
 const struct model_info *model_info(const struct model *m);
 

@@ -431,7 +431,9 @@ static int find_head(struct search *s, enum head want)
             continue;
         bool pools = s->cfg->family != FAMILY_ELECTRA && s->cfg->family != FAMILY_XLNET &&
                      s->cfg->family != FAMILY_T5;
-        s->cfg->head = want != HEAD_NONE ? want : pools && has_pooler(s) ? HEAD_POOLED : HEAD_ROW;
+        /* Under transformers' own name it reads the pooler's row, and a pooler must be there. */
+        pools = pools && (i == 0 || has_pooler(s));
+        s->cfg->head = want != HEAD_NONE ? want : pools ? HEAD_POOLED : HEAD_ROW;
         if (labels_of(s, t) != 0 || take_head(s, plain_heads[i], 2) != 0)
             return -1;
         return s->cfg->head == HEAD_POOLED ? take_pooler(s) : 0;

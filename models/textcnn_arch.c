@@ -263,7 +263,7 @@ static void textcnn_classify(const void *impl, void *workspace, const struct bat
 
 const struct arch textcnn_arch = {
     .model_type = "textcnn",
-    .tokenizer = ARCH_CHARACTERS,
+    .tokenizer = TOKENIZER_CHARACTERS,
     .open = textcnn_open,
     .close = textcnn_close,
     .workspace_open = textcnn_workspace_open,

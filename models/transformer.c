@@ -105,11 +105,14 @@ static int transformer_open(const struct arch_source *src, void **impl, struct a
     struct transformer *m = xcalloc(1, sizeof *m);
     struct params params = {0};
     enum precision precision = src->precision;
+    enum head plain = src->head == MODEL_HEAD_POOLED ? HEAD_POOLED
+                      : src->head == MODEL_HEAD_ROW  ? HEAD_ROW
+                                                     : HEAD_NONE;
     if (transformer_config_read(src->config, src->weights, &m->cfg, err) != 0) {
         free(m);
         return err_prefix(err, "%s", src->config_path);
     }
-    if (params_find(src->weights, &m->cfg, src->head, &params, err) != 0 ||
+    if (params_find(src->weights, &m->cfg, plain, &params, err) != 0 ||
         check_sizes(src, &m->cfg, err) != 0) {
         params_done(&params);
         free(m);
@@ -249,11 +252,11 @@ static void transformer_classify(const void *impl, void *ws, const struct batch 
         .profile = transformer_profile,                                                            \
         .trace = transformer_trace,                                                                \
     }
-ARCH(bert_arch, "bert", ARCH_BERT);
-ARCH(ernie_arch, "ernie", ARCH_BERT);
-ARCH(electra_arch, "electra", ARCH_BERT);
-ARCH(albert_arch, "albert", ARCH_BERT);
-ARCH(nezha_arch, "nezha", ARCH_BERT);
-ARCH(xlnet_arch, "xlnet", ARCH_XLNET);
-ARCH(t5_arch, "t5", ARCH_T5);
-ARCH(mt5_arch, "mt5", ARCH_T5);
+ARCH(bert_arch, "bert", TOKENIZER_BERT);
+ARCH(ernie_arch, "ernie", TOKENIZER_BERT);
+ARCH(electra_arch, "electra", TOKENIZER_BERT);
+ARCH(albert_arch, "albert", TOKENIZER_BERT);
+ARCH(nezha_arch, "nezha", TOKENIZER_BERT);
+ARCH(xlnet_arch, "xlnet", TOKENIZER_XLNET);
+ARCH(t5_arch, "t5", TOKENIZER_T5);
+ARCH(mt5_arch, "mt5", TOKENIZER_T5);

@@ -237,7 +237,8 @@ static void test_precision_names(void **state)
         assert_int_equal(p, i);
     }
     assert_int_equal(precision_parse("int4", &p, &err), -1);
-    assert_error(&err, ERR_CONFIG, "precision \"int4\" is not one of auto, fp32, bf16, int16, int8");
+    assert_error(&err, ERR_CONFIG,
+                 "precision \"int4\" is not one of auto, fp32, bf16, int16, int8");
 }
 
 static void refused(enum err_code code, const char *expected)
@@ -256,7 +257,8 @@ static void test_bad_directory(void **state)
     (void)state;
     save_with(&cfg, 1);
     golden_edit("model_type", "\"gpt9\"");
-    refused(ERR_FORMAT, "config.json: model_type \"gpt9\" is unknown (known: textcnn, linear, bert, ernie, electra, albert, nezha, xlnet, t5, mt5)");
+    refused(ERR_FORMAT, "config.json: model_type \"gpt9\" is unknown (known: textcnn, linear, "
+                        "bert, ernie, electra, albert, nezha, xlnet, t5, mt5)");
     golden_edit("model_type", NULL);
     refused(ERR_FORMAT, "config.json: \"model_type\" is missing");
     free(scratch_write("config.json", "[]", 2));
