@@ -19,6 +19,7 @@ struct registry {
     char *url; /* for messages, without a password */
     char by[REGISTRY_BY + 1];
     struct registry_cache cache;
+    struct registry_progress progress;
 };
 
 bool registry_is_version(const char *s)
@@ -52,7 +53,7 @@ int registry_open(const char *url, struct registry **out, struct err *err)
         *r = (struct registry){.backend = b, .store = store, .url = url_mask(url)};
         r->cache.bytes = REGISTRY_CACHE_BYTES;
         if (b->set_cache)
-            b->set_cache(store, &r->cache);
+            b->set_cache(store, &r->cache, &r->progress);
         default_by(r);
         *out = r;
         return 0;
@@ -135,6 +136,11 @@ int registry_fetch(struct registry *r, const char *name, const char *version, ch
     if (need_word(r, "model", name, err) != 0 || need_version(r, version, err) != 0)
         return -1;
     return r->backend->fetch(r->store, name, version, dir, err);
+}
+
+void registry_set_progress(struct registry *r, struct registry_progress progress)
+{
+    r->progress = progress;
 }
 
 int registry_list(struct registry *r, const char *name, char ***versions, size_t *n,

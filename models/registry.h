@@ -70,6 +70,13 @@ int registry_resolve(struct registry *r, const char *name, const char *what,
  * gives a local directory that model_open can read: malloc'd, caller frees. */
 int registry_fetch(struct registry *r, const char *name, const char *version, char **dir,
                    struct err *err);
+/* Called on the thread that fetches with every part that came in and was verified; of: bytes of the
+ * whole version. Backends that read in place (dir) call nobody. */
+struct registry_progress {
+    void (*at)(void *arg, int64_t bytes, int64_t of); /* NULL: nobody asks */
+    void *arg;
+};
+void registry_set_progress(struct registry *r, struct registry_progress progress);
 int registry_list(
     struct registry *r, const char *name, char ***versions, size_t *n,
     struct err *err); /* caller frees all; the dir backend sorts by version, Redis by age */

@@ -88,9 +88,12 @@ static void store_close(void *store)
     free(s);
 }
 
-static void set_cache(void *store, struct registry_cache *cache)
+static void set_cache(void *store, struct registry_cache *cache,
+                      const struct registry_progress *progress)
 {
-    ((struct redis_store *)store)->cache = cache;
+    struct redis_store *s = store;
+    s->cache = cache;
+    s->progress = progress;
 }
 
 static void cancel(void *store)
@@ -346,6 +349,14 @@ static void say_missing(struct redis_store *s, const struct manifest *m,
         err->code = ERR_MISSING;
 }
 
+static int64_t bytes_of(const struct manifest *m)
+{
+    int64_t bytes = 0;
+    for (size_t i = 0; i < m->n; i++)
+        bytes += m->files[i].bytes;
+    return bytes;
+}
+
 /* All chunks in turn: into the files of dir, or nowhere when dir is NULL. */
 static int take_file(struct redis_store *s, const struct manifest *m, size_t i,
                      const struct chunks *chunks, size_t *at, const char *dir, struct err *err)
@@ -353,10 +364,17 @@ static int take_file(struct redis_store *s, const struct manifest *m, size_t i,
     char *path = dir ? file_path("%s/%s", dir, m->files[i].name) : NULL, sum[SHA256_HEX];
     int fd = path ? open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644) : -1, rc = 0;
     struct sha256 *whole = sha256_open();
+    int64_t came = 0;
+    for (size_t f = 0; f < i; f++)
+        came += m->files[f].bytes;
     if (path && fd < 0)
         rc = err_set(err, ERR_IO, "%s: create: %s", path, strerror(errno));
-    for (; rc == 0 && *at < chunks->n && chunks->list[*at].file == i; ++*at)
+    for (; rc == 0 && *at < chunks->n && chunks->list[*at].file == i; ++*at) {
         rc = take_chunk(s, m->name, &chunks->list[*at], fd, whole, err);
+        came += rc == 0 ? (int64_t)chunks->list[*at].bytes : 0;
+        if (rc == 0 && dir && s->progress->at)
+            s->progress->at(s->progress->arg, came, bytes_of(m));
+    }
     sha256_close(whole, sum);
     if (rc == 0 && strcmp(sum, m->files[i].sha256) != 0)
         rc =
@@ -398,9 +416,7 @@ static int fetch_into_cache(struct redis_store *s, const struct manifest *m,
                             const struct chunks *chunks, char **dir, struct err *err)
 {
     char *tmp;
-    int64_t bytes = 0;
-    for (size_t i = 0; i < m->n; i++)
-        bytes += m->files[i].bytes;
+    int64_t bytes = bytes_of(m);
     if (bytes > s->cache->bytes)
         return err_set(err, ERR_CONFIG, "version %s has %lld bytes, the cache may hold %lld",
                        m->version, (long long)bytes, (long long)s->cache->bytes);

@@ -12,6 +12,7 @@ struct redis_store {
     struct redis_target target;
     struct redis *conn, *hints; /* hints: a connection that listens; NULL: none yet */
     struct registry_cache *cache;
+    const struct registry_progress *progress;
     atomic_bool cancelled;
 };
 

@@ -63,17 +63,50 @@ static int check_last(const struct model *m, const char *dir, struct err *err)
     return rc;
 }
 
+/* What is told to who follows the steps. */
+struct told {
+    const struct load_steps *steps;
+    const char *name, *version;
+};
+
+static void say(const struct load_steps *steps, const char *doing, const char *name,
+                const char *what)
+{
+    char text[300];
+    (void)snprintf(text, sizeof text, "%s %s %s", doing, name, what);
+    if (steps && steps->at)
+        steps->at(steps->arg, text);
+}
+
+static void on_bytes(void *arg, int64_t bytes, int64_t of)
+{
+    const struct told *t = arg;
+    char much[100];
+    (void)snprintf(much, sizeof much, "%s, %.1f of %.1f MB", t->version, (double)bytes / 1e6,
+                   (double)of / 1e6);
+    say(t->steps, "fetching", t->name, much);
+}
+
 /* What the alias names now. last: the directory of what was in service last, or NULL. */
 static int load_named(struct registry *r, const struct options *o, enum precision p,
-                      const char *last, struct model **out, struct err *err)
+                      const char *last, const struct load_steps *steps, struct model **out,
+                      struct err *err)
 {
     const char *name = options_str(o, "name"), *alias = options_str(o, "alias");
     char version[REGISTRY_VERSION], *dir = NULL;
+    struct told told = {steps, name, version};
+    say(steps, "asking the registry for", name, alias);
     int rc = registry_resolve(r, name, alias, version, err);
-    if (rc == 0)
+    if (rc == 0) {
+        say(steps, "fetching", name, version);
+        registry_set_progress(r, (struct registry_progress){on_bytes, &told});
         rc = registry_fetch(r, name, version, &dir, err);
-    if (rc == 0)
+        registry_set_progress(r, (struct registry_progress){NULL, NULL});
+    }
+    if (rc == 0) {
+        say(steps, "opening", name, version);
         rc = open_quietly(dir, p, out, err);
+    }
     if (rc == 0 && last && check_last(*out, last, err) != 0) {
         model_close(*out);
         rc = -1;
@@ -87,7 +120,8 @@ static int load_named(struct registry *r, const struct options *o, enum precisio
 }
 
 static int load_from_registry(const struct options *o, enum precision p, bool check_labels,
-                              struct model **out, char *stale, struct err *err)
+                              const struct load_steps *steps, struct model **out, char *stale,
+                              struct err *err)
 {
     struct registry *r;
     char version[REGISTRY_VERSION], *last = NULL;
@@ -97,9 +131,10 @@ static int load_from_registry(const struct options *o, enum precision p, bool ch
     if (stale && registry_fetch_last(r, options_str(o, "name"), options_str(o, "alias"), version,
                                      &last, NULL) != 0)
         last = NULL;
-    int rc = load_named(r, o, p, check_labels ? last : NULL, out, err);
+    int rc = load_named(r, o, p, check_labels ? last : NULL, steps, out, err);
     if (rc != 0 && last) {
         (void)snprintf(stale, LOAD_STALE, "%s", err->msg);
+        say(steps, "opening", options_str(o, "name"), version);
         rc = open_quietly(last, p, out, err);
     }
     atomic_store(&waited_for, NULL);
@@ -108,8 +143,8 @@ static int load_from_registry(const struct options *o, enum precision p, bool ch
     return rc;
 }
 
-int load_model(const struct options *o, bool check_labels, struct model **out,
-               char stale[LOAD_STALE], struct err *err)
+int load_model(const struct options *o, bool check_labels, const struct load_steps *steps,
+               struct model **out, char stale[LOAD_STALE], struct err *err)
 {
     const char *model = options_str(o, "model");
     enum precision p;
@@ -125,6 +160,8 @@ int load_model(const struct options *o, bool check_labels, struct model **out,
     if (!model && !options_str(o, "registry"))
         return err_set(err, ERR_USAGE,
                        "no model: set model to a directory, or registry, name and alias");
-    return model ? open_quietly(model, p, out, err)
-                 : load_from_registry(o, p, check_labels, out, stale, err);
+    if (!model)
+        return load_from_registry(o, p, check_labels, steps, out, stale, err);
+    say(steps, "opening", model, "");
+    return open_quietly(model, p, out, err);
 }

@@ -193,7 +193,7 @@ int verb_bench(int argc, char **argv)
         (n_rest && err_set(&err, ERR_USAGE, "unexpected argument \"%s\"", rest[0]) != 0) ||
         (!options_str(o, "titles") &&
          err_set(&err, ERR_USAGE, "titles is not set: the file of titles") != 0) ||
-        load_model(o, false, &m, NULL, &err) != 0) {
+        load_model(o, false, NULL, &m, NULL, &err) != 0) {
         (void)fprintf(stderr, "rubric-worker bench: %s\n", err.msg);
         status = err_exit_status(&err);
         goto end;

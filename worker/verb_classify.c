@@ -91,7 +91,7 @@ int verb_classify(int argc, char **argv)
     }
     if (options_read_args(o, argc, argv, rest, &n_rest, &err) != 0 ||
         (n_rest && err_set(&err, ERR_USAGE, "unexpected argument \"%s\"", rest[0]) != 0) ||
-        load_model(o, false, &m, NULL, &err) != 0) {
+        load_model(o, false, NULL, &m, NULL, &err) != 0) {
         (void)fprintf(stderr, "rubric-worker classify: %s\n", err.msg);
         status = err_exit_status(&err);
         goto end;
