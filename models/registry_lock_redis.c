@@ -154,10 +154,10 @@ long long registry_lock_redis_token(const struct registry_lock_redis *l)
 }
 
 int registry_lock_redis_change(struct registry_lock_redis *l, const char *change,
-                               const char *const *words, int n_keys, int n, struct err *err)
+                               const char *const *words, int n_keys, int n,
+                               char answer[REGISTRY_LOCK_REPLY], struct err *err)
 {
     const char *all[MAX_WORDS + 2];
-    char reply[REGISTRY_LOCK_REPLY];
     if (n > MAX_WORDS || n_keys > n)
         return err_set(err, ERR_USAGE, "%d words for a script, at most %d", n, MAX_WORDS);
     all[0] = l->token_key;
@@ -168,15 +168,13 @@ int registry_lock_redis_change(struct registry_lock_redis *l, const char *change
         all[i + 2] = words[i];
     char *script = file_path("%s%s", REGISTRY_LOCK_GUARD, change);
     (void)pthread_mutex_lock(&l->mutex);
-    int rc = eval(l, script, all, n_keys + 1, n + 2, reply, err);
+    int rc = eval(l, script, all, n_keys + 1, n + 2, answer, err);
     (void)pthread_mutex_unlock(&l->mutex);
     free(script);
-    if (rc != 0 || strcmp(reply, "ok") == 0)
-        return rc;
-    if (strncmp(reply, "stale ", 6) == 0)
-        return err_set(err, ERR_CONFLICT, "%s: token %s is stale: the last one given is %s",
-                       l->token_key, l->token, reply + 6);
-    return err_set(err, ERR_CONFLICT, "%s: %s", l->lock_key, reply);
+    if (rc == 0 && strncmp(answer, "stale ", 6) == 0)
+        rc = err_set(err, ERR_CONFLICT, "%s: token %s is stale: the last one given is %s",
+                     l->token_key, l->token, answer + 6);
+    return rc;
 }
 
 void registry_lock_redis_release(struct registry_lock_redis *l)

@@ -29,11 +29,10 @@ char *redis_key_of(const char *name, const char *kind, const char *id)
     return file_path("rubric:{%s}:%s:%s", name, kind, id);
 }
 
-int redis_no_version(const struct redis_store *s, const char *name, const char *version,
-                     struct err *err)
+int redis_no_version(const char *url, const char *name, const char *version, struct err *err)
 {
-    return err_set(err, ERR_MISSING, "%s: rubric:{%s}:version:%s: no such version", s->target.url,
-                   name, version);
+    return err_set(err, ERR_MISSING, "%s: rubric:{%s}:version:%s: no such version", url, name,
+                   version);
 }
 
 int redis_script(struct redis_store *s, const char *script, int n_keys, const char *const *words,
@@ -52,12 +51,12 @@ int redis_script(struct redis_store *s, const char *script, int n_keys, const ch
 }
 
 int redis_script_word(struct redis_store *s, const char *script, int n_keys,
-                      const char *const *words, char word[16], struct err *err)
+                      const char *const *words, char word[REDIS_WORD], struct err *err)
 {
     struct redis_value *v;
     if (redis_script(s, script, n_keys, words, REDIS_TEXT, &v, err) != 0)
         return -1;
-    (void)snprintf(word, 16, "%s", v->text);
+    (void)snprintf(word, REDIS_WORD, "%s", v->text);
     redis_free(v);
     return 0;
 }
@@ -197,7 +196,7 @@ static int publish(const struct push *p, const struct manifest *m, struct err *e
 {
     char *version = redis_key_of(p->name, "version", m->version),
          *versions = redis_key(p->name, "versions"), *prefix = redis_key(p->name, "");
-    char *text = manifest_text(m), word[16];
+    char *text = manifest_text(m), word[REDIS_WORD];
     const char *words[] = {version,
                            versions,
                            m->version,
@@ -289,7 +288,7 @@ static int describe(struct redis_store *s, const char *name, const char *version
     if (rc == 0 && v->len != 2)
         rc = err_set(err, ERR_FORMAT, "%s: %zu fields instead of 2", where, v->len);
     if (rc == 0 && v->item[0]->type == REDIS_NIL)
-        rc = redis_no_version(s, name, version, err);
+        rc = redis_no_version(s->target.url, name, version, err);
     if (rc == 0)
         rc = parse_version(v, where, name, version, m, chunks, err);
     redis_free(v);
