@@ -117,6 +117,7 @@ static void twice(void **state)
     path = file_path("%s/lineage.json", dir);
     run_expect_text(path, "\"train\": 200, \"dev\": 60");
     run_expect_text(path, "\"tolerance\": \"0.01\"");
+    run_expect_text(path, "\"skip-bad\": \"0\"");
     char *text = run_read(path, NULL);
     assert_null(strstr(text, run_dir)); /* no path, so that it is the same everywhere */
     free(text);
