@@ -1,7 +1,6 @@
 #include "models/registry_lock_redis.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/signals.h"
 
 enum { NUMBER = 24, MAX_WORDS = 16 };
 
@@ -79,17 +79,16 @@ static void *renew(void *arg)
 /* Signals are for the threads that look for them (trainer/stop.h). */
 static int start_renewer(struct registry_lock_redis *l, struct err *err)
 {
-    sigset_t all, before;
+    sigset_t before;
     pthread_condattr_t monotonic;
     (void)pthread_mutex_init(&l->mutex, NULL);
     (void)pthread_condattr_init(&monotonic);
     (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&l->wake, &monotonic);
     (void)pthread_condattr_destroy(&monotonic);
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    signals_hold(&before);
     int rc = pthread_create(&l->renewer, NULL, renew, l);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    signals_release(&before);
     if (rc == 0)
         return 0;
     (void)pthread_cond_destroy(&l->wake);

@@ -1,7 +1,6 @@
 #include "worker/load.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +8,7 @@
 
 #include "data/dataset.h"
 #include "base/file.h"
+#include "base/signals.h"
 #include "worker/served.h"
 
 /* The registry that a start waits for; for load_cancel. */
@@ -33,15 +33,14 @@ int load_registry(const struct options *o, struct registry **out, struct err *er
  * pointer: none is taken meanwhile. */
 static int open_quietly(const char *dir, enum precision p, struct model **out, struct err *err)
 {
-    sigset_t all, before;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    sigset_t before;
+    signals_hold(&before);
     int rc = model_open(dir, p, out, err);
     if (rc == 0 && served_warm_up(*out, err) != 0) {
         model_close(*out);
         rc = -1;
     }
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    signals_release(&before);
     return rc;
 }
 
