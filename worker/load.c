@@ -21,6 +21,27 @@ void load_cancel(void)
         registry_cancel(r);
 }
 
+int load_read_args(struct options *o, int argc, char **argv, const char **rest, int *n_rest,
+                   struct err *err)
+{
+    static const char *const names[][2] = {{"registry", "RUBRIC_REGISTRY"},
+                                           {"name", "RUBRIC_NAME"},
+                                           {"alias", "RUBRIC_ALIAS"},
+                                           {"cache", "RUBRIC_CACHE"},
+                                           {"cache-mb", "RUBRIC_CACHE_MB"}};
+    if (options_read_args(o, argc, argv, rest, n_rest, err) != 0)
+        return -1;
+    if (options_str(o, "model"))
+        return 0;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *value = getenv(names[i][1]);
+        if (value && *value && !options_given(o, names[i][0]) &&
+            options_set(o, names[i][0], value, names[i][1], err) != 0)
+            return -1;
+    }
+    return 0;
+}
+
 int load_registry(const struct options *o, struct registry **out, struct err *err)
 {
     if (registry_open(options_str(o, "registry"), out, err) != 0)

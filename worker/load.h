@@ -33,6 +33,10 @@
             false                                                                                  \
     }
 
+/* The command line of a verb that is not the service. Without --model, RUBRIC_REGISTRY, RUBRIC_NAME,
+ * RUBRIC_ALIAS, RUBRIC_CACHE and RUBRIC_CACHE_MB say what it does not. */
+int load_read_args(struct options *o, int argc, char **argv, const char **rest, int *n_rest,
+                   struct err *err);
 /* The registry that the options name. */
 int load_registry(const struct options *o, struct registry **out, struct err *err);
 /* Where load_model is: called on its thread whenever it gets on, with words for a person ("fetching
