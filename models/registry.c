@@ -249,7 +249,8 @@ int registry_note(struct registry *r, const char *name, const char *alias, const
 {
     if (need_word(r, "model", name, err) != 0 || need_word(r, "alias", alias, err) != 0)
         return -1;
-    return r->backend->set_cache ? cache_note(&r->cache, name, alias, version, err) : 0;
+    int rc = cache_note(&r->cache, name, alias, version, err);
+    return r->backend->set_cache ? rc : 0; /* a dir registry is of use without one */
 }
 
 int registry_fetch_last(struct registry *r, const char *name, const char *alias,
@@ -257,10 +258,10 @@ int registry_fetch_last(struct registry *r, const char *name, const char *alias,
 {
     if (need_word(r, "model", name, err) != 0 || need_word(r, "alias", alias, err) != 0)
         return -1;
-    if (!r->backend->set_cache)
-        return err_set(err, ERR_MISSING, "%s: keeps no cache", r->url);
     if (cache_last(&r->cache, name, alias, version, err) != 0)
         return -1;
+    if (!r->backend->set_cache)
+        return r->backend->fetch(r->store, name, version, dir, err);
     int rc = cache_find(&r->cache, name, version, dir, err);
     if (rc > 0)
         rc = err_set(err, ERR_MISSING, "%s/%s/%s: not in the cache", r->cache.dir, name, version);

@@ -115,13 +115,13 @@ void registry_set_by(struct registry *r, const char *by); /* default: $USER@host
 
 /* Versions fetched from afar are kept in dir (made when missing) as DIR/NAME/VERSION, at most `bytes`
  * of them in all: the ones used longest ago go.  Default $XDG_CACHE_HOME/rubric or ~/.cache/rubric,
- * 4 GiB.  The dir backend has no need of one. */
+ * 4 GiB.  The dir backend only notes there what was in use. */
 void registry_set_cache(struct registry *r, const char *dir, int64_t bytes);
-/* What registry_note last noted for the alias, from the cache and verified: for a start without the
- * registry. */
+/* What registry_note last noted for the alias, verified: from the cache, for a start without the
+ * registry (dir: from where it stands). */
 int registry_fetch_last(struct registry *r, const char *name, const char *alias,
                         char version[REGISTRY_VERSION], char **dir, struct err *err);
-/* Notes in the cache that the alias's version was fetched and is in use. dir: nothing to do. */
+/* Notes in the cache that the alias's version was fetched and is in use. dir: where there is a cache. */
 int registry_note(struct registry *r, const char *name, const char *alias, const char *version,
                   struct err *err);
 

@@ -107,8 +107,8 @@ static void on_bytes(void *arg, int64_t bytes, int64_t of)
     say(t->steps, "fetching", t->name, much);
 }
 
-/* What the alias names now. last: the directory of what was in service last, or NULL. */
-static int load_named(struct registry *r, const struct options *o, enum precision p,
+/* What the alias names now. serves: it will be in service. last: the directory of what was in service last, or NULL. */
+static int load_named(struct registry *r, const struct options *o, enum precision p, bool serves,
                       const char *last, const struct load_steps *steps, struct model **out,
                       struct err *err)
 {
@@ -131,9 +131,9 @@ static int load_named(struct registry *r, const struct options *o, enum precisio
         model_close(*out);
         rc = -1;
     }
-    /* Only what serves is worth a start without the registry; a cache that cannot be written is no
-     * reason not to serve. */
-    if (rc == 0)
+    /* Only what serves is worth a start without the registry, and is what readers are used to; a cache
+     * that cannot be written is no reason not to serve. */
+    if (rc == 0 && serves)
         (void)registry_note(r, name, alias, version, NULL);
     free(dir);
     return rc;
@@ -151,7 +151,7 @@ static int load_from_registry(const struct options *o, enum precision p, bool ch
     if (stale && registry_fetch_last(r, options_str(o, "name"), options_str(o, "alias"), version,
                                      &last, NULL) != 0)
         last = NULL;
-    int rc = load_named(r, o, p, check_labels ? last : NULL, steps, out, err);
+    int rc = load_named(r, o, p, stale != NULL, check_labels ? last : NULL, steps, out, err);
     if (rc != 0 && last) {
         (void)snprintf(stale, LOAD_STALE, "%s", err->msg);
         say(steps, "opening", options_str(o, "name"), version);
