@@ -27,6 +27,11 @@ bool registry_is_version(const char *s)
     return manifest_is_version(s);
 }
 
+bool registry_is_word(const char *s)
+{
+    return manifest_word(s, MANIFEST_WORD);
+}
+
 static void default_by(struct registry *r)
 {
     const char *user = getenv("USER");

@@ -43,6 +43,8 @@
 
 struct registry;
 bool registry_is_version(const char *s); /* 16 hex digits: a version, never an alias */
+bool registry_is_word(const char *s);    /* may name a model or an alias */
+/* Reads the URL, and for Redis the password from where it is; connects to nothing. */
 int registry_open(const char *url, struct registry **out, struct err *err);
 void registry_close(struct registry *r); /* NULL allowed */
 
