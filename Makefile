@@ -100,14 +100,17 @@ $(BUILD)/models/%/model.safetensors: | build
 accuracy: models
 	@tests/e2e/accuracy $(BUILD) $(DATA)
 
-# The unit tests and the end-to-end tests under ASan and UBSan; the unit tests under TSan.
+# The unit tests and the end-to-end tests, under ASan and UBSan and under TSan. Everything is slower, so waits of the
+# end-to-end tests are longer (RUBRIC_E2E_PATIENCE, a factor), and nothing else is.
 sanitize: deps-test
 	@cmake --preset dev >/dev/null && cmake --build --preset dev -j $(JOBS)
 	@ctest --preset dev -j $(JOBS)
-	@ASAN_OPTIONS=quarantine_size_mb=16 tests/e2e/run $(subst $(BUILD)/bin,$(BUILD)-dev/bin,$(E2E))
+	@RUBRIC_E2E_PATIENCE=2 ASAN_OPTIONS=quarantine_size_mb=16 tests/e2e/run $(subst $(BUILD)/bin,$(BUILD)-dev/bin,$(E2E))
 tsan: deps-test
 	@cmake --preset tsan >/dev/null && cmake --build --preset tsan -j $(JOBS)
 	@ctest --preset tsan -j $(JOBS)
+	@RUBRIC_E2E_PATIENCE=4 TSAN_OPTIONS=suppressions=$(CURDIR)/tests/lint/tsan.supp \
+	  tests/e2e/run $(subst $(BUILD)/bin,$(BUILD)-tsan/bin,$(E2E))
 
 # Each fuzz target for FUZZ_SECONDS.
 FUZZ_SECONDS ?= 60

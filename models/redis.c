@@ -234,7 +234,8 @@ static int read_reply(struct redis *c, struct redis_value **out, struct err *err
         int64_t left = (end - clock_ns()) / 1000000;
         if (left <= 0 || cancelled(c))
             return away(c, err, "read", left <= 0 ? "no answer in time" : "cancelled");
-        if (poll(&p, 1, (int)(left < SLICE_MS ? left : SLICE_MS)) == 0)
+        /* Nothing came, or a signal did, perhaps the one that cancels: reading now would block. */
+        if (poll(&p, 1, (int)(left < SLICE_MS ? left : SLICE_MS)) <= 0)
             continue;
         if (redisBufferRead(c->ctx) != REDIS_OK)
             return away(c, err, "read", why(c->ctx, errno));

@@ -19,11 +19,17 @@ struct registry {
     char *url; /* for messages, without a password */
     char by[REGISTRY_BY + 1];
     struct registry_cache cache;
+    struct registry_progress progress;
 };
 
 bool registry_is_version(const char *s)
 {
     return manifest_is_version(s);
+}
+
+bool registry_is_word(const char *s)
+{
+    return manifest_word(s, MANIFEST_WORD);
 }
 
 static void default_by(struct registry *r)
@@ -52,7 +58,7 @@ int registry_open(const char *url, struct registry **out, struct err *err)
         *r = (struct registry){.backend = b, .store = store, .url = url_mask(url)};
         r->cache.bytes = REGISTRY_CACHE_BYTES;
         if (b->set_cache)
-            b->set_cache(store, &r->cache);
+            b->set_cache(store, &r->cache, &r->progress);
         default_by(r);
         *out = r;
         return 0;
@@ -135,6 +141,11 @@ int registry_fetch(struct registry *r, const char *name, const char *version, ch
     if (need_word(r, "model", name, err) != 0 || need_version(r, version, err) != 0)
         return -1;
     return r->backend->fetch(r->store, name, version, dir, err);
+}
+
+void registry_set_progress(struct registry *r, struct registry_progress progress)
+{
+    r->progress = progress;
 }
 
 int registry_list(struct registry *r, const char *name, char ***versions, size_t *n,
@@ -243,7 +254,8 @@ int registry_note(struct registry *r, const char *name, const char *alias, const
 {
     if (need_word(r, "model", name, err) != 0 || need_word(r, "alias", alias, err) != 0)
         return -1;
-    return r->backend->set_cache ? cache_note(&r->cache, name, alias, version, err) : 0;
+    int rc = cache_note(&r->cache, name, alias, version, err);
+    return r->backend->set_cache ? rc : 0; /* a dir registry is of use without one */
 }
 
 int registry_fetch_last(struct registry *r, const char *name, const char *alias,
@@ -251,10 +263,10 @@ int registry_fetch_last(struct registry *r, const char *name, const char *alias,
 {
     if (need_word(r, "model", name, err) != 0 || need_word(r, "alias", alias, err) != 0)
         return -1;
-    if (!r->backend->set_cache)
-        return err_set(err, ERR_MISSING, "%s: keeps no cache", r->url);
     if (cache_last(&r->cache, name, alias, version, err) != 0)
         return -1;
+    if (!r->backend->set_cache)
+        return r->backend->fetch(r->store, name, version, dir, err);
     int rc = cache_find(&r->cache, name, version, dir, err);
     if (rc > 0)
         rc = err_set(err, ERR_MISSING, "%s/%s/%s: not in the cache", r->cache.dir, name, version);

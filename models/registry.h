@@ -43,6 +43,8 @@
 
 struct registry;
 bool registry_is_version(const char *s); /* 16 hex digits: a version, never an alias */
+bool registry_is_word(const char *s);    /* may name a model or an alias */
+/* Reads the URL, and for Redis the password from where it is; connects to nothing. */
 int registry_open(const char *url, struct registry **out, struct err *err);
 void registry_close(struct registry *r); /* NULL allowed */
 
@@ -70,6 +72,13 @@ int registry_resolve(struct registry *r, const char *name, const char *what,
  * gives a local directory that model_open can read: malloc'd, caller frees. */
 int registry_fetch(struct registry *r, const char *name, const char *version, char **dir,
                    struct err *err);
+/* Called on the thread that fetches with every part that came in and was verified; of: bytes of the
+ * whole version. Backends that read in place (dir) call nobody. */
+struct registry_progress {
+    void (*at)(void *arg, int64_t bytes, int64_t of); /* NULL: nobody asks */
+    void *arg;
+};
+void registry_set_progress(struct registry *r, struct registry_progress progress);
 int registry_list(
     struct registry *r, const char *name, char ***versions, size_t *n,
     struct err *err); /* caller frees all; the dir backend sorts by version, Redis by age */
@@ -108,13 +117,13 @@ void registry_set_by(struct registry *r, const char *by); /* default: $USER@host
 
 /* Versions fetched from afar are kept in dir (made when missing) as DIR/NAME/VERSION, at most `bytes`
  * of them in all: the ones used longest ago go.  Default $XDG_CACHE_HOME/rubric or ~/.cache/rubric,
- * 4 GiB.  The dir backend has no need of one. */
+ * 4 GiB.  The dir backend only notes there what was in use. */
 void registry_set_cache(struct registry *r, const char *dir, int64_t bytes);
-/* What registry_note last noted for the alias, from the cache and verified: for a start without the
- * registry. */
+/* What registry_note last noted for the alias, verified: from the cache, for a start without the
+ * registry (dir: from where it stands). */
 int registry_fetch_last(struct registry *r, const char *name, const char *alias,
                         char version[REGISTRY_VERSION], char **dir, struct err *err);
-/* Notes in the cache that the alias's version was fetched and is in use. dir: nothing to do. */
+/* Notes in the cache that the alias's version was fetched and is in use. dir: where there is a cache. */
 int registry_note(struct registry *r, const char *name, const char *alias, const char *version,
                   struct err *err);
 

@@ -34,9 +34,12 @@ struct registry_backend {
                    struct err *err);
     int (*remove)(void *store, const char *name, const char *version, struct err *err);
     int (*gc)(void *store, const char *name, int keep, char ***removed, size_t *n, struct err *err);
-    void (*set_cache)(void *store, struct registry_cache *cache); /* NULL: needs none */
-    void (*cancel)(void *store);                                  /* NULL: nothing takes long */
-    int (*wait)(void *store, const char *name, int ms);           /* NULL: gives no hints */
+    /* Where to fetch into, and whom to tell; both are borrowed and may change between calls. NULL:
+     * what is fetched is read in place. */
+    void (*set_cache)(void *store, struct registry_cache *cache,
+                      const struct registry_progress *progress);
+    void (*cancel)(void *store);                        /* NULL: nothing takes long */
+    int (*wait)(void *store, const char *name, int ms); /* NULL: gives no hints */
 };
 
 extern const struct registry_backend registry_dir, registry_redis;

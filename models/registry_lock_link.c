@@ -8,6 +8,7 @@
 #include "models/registry_lock_backend.h"
 #include "models/registry_lock_redis.h"
 #include "models/registry_redis.h"
+#include "models/registry_scripts.h"
 
 #define LIFE_MS 30000 /* a job that was killed is in the way no longer */
 #define MAX_WORDS 16
@@ -68,16 +69,18 @@ static int take(const char *rest, const char *name, const char *owner, void **st
     return rc;
 }
 
-/* KEYS token, versions, aliases, history; ARGV token, alias, from, to, by, channel. */
-static const char move[] =
-    "local now = redis.call('HGET', KEYS[3], ARGV[2]) or '' "
-    "if now == ARGV[4] then return 'ok' end " /* sent twice: see redis.h */
-    "if now ~= ARGV[3] then return 'the alias is at ' .. now end "
-    "if not redis.call('ZSCORE', KEYS[2], ARGV[4]) then return 'no such version' end "
-    "redis.call('HSET', KEYS[3], ARGV[2], ARGV[4]) "
-    "redis.call('XADD', KEYS[4], '*', 'alias', ARGV[2], 'from', now, 'to', ARGV[4], 'by', ARGV[5]) "
-    "redis.call('PUBLISH', ARGV[6], ARGV[2]) "
-    "return 'ok'";
+/* The same change as without a lock, behind the lock's guard. */
+static int run_guarded(void *state, const char *const *words, char word[REDIS_WORD],
+                       struct err *err)
+{
+    struct lock *l = state;
+    char answer[REGISTRY_LOCK_REPLY];
+    if (registry_lock_redis_change(l->lock, script_alias, words, SCRIPT_ALIAS_KEYS,
+                                   SCRIPT_ALIAS_WORDS, answer, err) != 0)
+        return -1;
+    (void)snprintf(word, REDIS_WORD, "%.*s", REDIS_WORD - 1, answer);
+    return 0;
+}
 
 static int promote(void *state, struct registry *r, const char *name, const char *alias,
                    const char *from, const char *to, long long token, struct err *err)
@@ -86,15 +89,8 @@ static int promote(void *state, struct registry *r, const char *name, const char
     (void)token; /* the lock knows its own */
     if (registry_verify(r, name, to, err) != 0)
         return -1;
-    char *versions = redis_key(name, "versions"), *aliases = redis_key(name, "aliases"),
-         *history = redis_key(name, "history"), *channel = file_path("rubric:%s", name);
-    const char *words[] = {versions, aliases, history, alias, from, to, registry_by(r), channel};
-    int rc = registry_lock_redis_change(l->lock, move, words, 3, 8, err);
-    free(channel);
-    free(versions);
-    free(aliases);
-    free(history);
-    return rc;
+    struct redis_alias_run run = {run_guarded, l};
+    return redis_move_alias(&run, l->target.url, name, alias, to, from, registry_by(r), err);
 }
 
 const struct registry_lock_backend registry_lock_of_redis = {

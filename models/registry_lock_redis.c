@@ -1,7 +1,6 @@
 #include "models/registry_lock_redis.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/signals.h"
 
 enum { NUMBER = 24, MAX_WORDS = 16 };
 
@@ -79,17 +79,16 @@ static void *renew(void *arg)
 /* Signals are for the threads that look for them (trainer/stop.h). */
 static int start_renewer(struct registry_lock_redis *l, struct err *err)
 {
-    sigset_t all, before;
+    sigset_t before;
     pthread_condattr_t monotonic;
     (void)pthread_mutex_init(&l->mutex, NULL);
     (void)pthread_condattr_init(&monotonic);
     (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&l->wake, &monotonic);
     (void)pthread_condattr_destroy(&monotonic);
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    signals_hold(&before);
     int rc = pthread_create(&l->renewer, NULL, renew, l);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    signals_release(&before);
     if (rc == 0)
         return 0;
     (void)pthread_cond_destroy(&l->wake);
@@ -154,10 +153,10 @@ long long registry_lock_redis_token(const struct registry_lock_redis *l)
 }
 
 int registry_lock_redis_change(struct registry_lock_redis *l, const char *change,
-                               const char *const *words, int n_keys, int n, struct err *err)
+                               const char *const *words, int n_keys, int n,
+                               char answer[REGISTRY_LOCK_REPLY], struct err *err)
 {
     const char *all[MAX_WORDS + 2];
-    char reply[REGISTRY_LOCK_REPLY];
     if (n > MAX_WORDS || n_keys > n)
         return err_set(err, ERR_USAGE, "%d words for a script, at most %d", n, MAX_WORDS);
     all[0] = l->token_key;
@@ -168,15 +167,13 @@ int registry_lock_redis_change(struct registry_lock_redis *l, const char *change
         all[i + 2] = words[i];
     char *script = file_path("%s%s", REGISTRY_LOCK_GUARD, change);
     (void)pthread_mutex_lock(&l->mutex);
-    int rc = eval(l, script, all, n_keys + 1, n + 2, reply, err);
+    int rc = eval(l, script, all, n_keys + 1, n + 2, answer, err);
     (void)pthread_mutex_unlock(&l->mutex);
     free(script);
-    if (rc != 0 || strcmp(reply, "ok") == 0)
-        return rc;
-    if (strncmp(reply, "stale ", 6) == 0)
-        return err_set(err, ERR_CONFLICT, "%s: token %s is stale: the last one given is %s",
-                       l->token_key, l->token, reply + 6);
-    return err_set(err, ERR_CONFLICT, "%s: %s", l->lock_key, reply);
+    if (rc == 0 && strncmp(answer, "stale ", 6) == 0)
+        rc = err_set(err, ERR_CONFLICT, "%s: token %s is stale: the last one given is %s",
+                     l->token_key, l->token, answer + 6);
+    return rc;
 }
 
 void registry_lock_redis_release(struct registry_lock_redis *l)

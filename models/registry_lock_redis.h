@@ -42,11 +42,11 @@ int registry_lock_redis_take(struct registry_lock_link link, const char *prefix,
                              long life_ms, struct registry_lock_redis **out, struct err *err);
 long long registry_lock_redis_token(const struct registry_lock_redis *l);
 
-/* Runs REGISTRY_LOCK_GUARD and then change, whose KEYS[2..] and ARGV[2..] are words and which must
- * return "ok"; any other answer is ERR_CONFLICT with that text. ERR_CONFLICT when the token is stale:
- * nothing has changed. */
+/* Runs REGISTRY_LOCK_GUARD and then change, whose KEYS[2..] and ARGV[2..] are words; answer is what it
+ * returns. ERR_CONFLICT when the token is stale: nothing has changed. */
 int registry_lock_redis_change(struct registry_lock_redis *l, const char *change,
-                               const char *const *words, int n_keys, int n, struct err *err);
+                               const char *const *words, int n_keys, int n,
+                               char answer[REGISTRY_LOCK_REPLY], struct err *err);
 
 /* Stops renewing; the lock's key goes if it is still ours. NULL allowed. */
 void registry_lock_redis_release(struct registry_lock_redis *l);

@@ -29,11 +29,10 @@ char *redis_key_of(const char *name, const char *kind, const char *id)
     return file_path("rubric:{%s}:%s:%s", name, kind, id);
 }
 
-int redis_no_version(const struct redis_store *s, const char *name, const char *version,
-                     struct err *err)
+int redis_no_version(const char *url, const char *name, const char *version, struct err *err)
 {
-    return err_set(err, ERR_MISSING, "%s: rubric:{%s}:version:%s: no such version", s->target.url,
-                   name, version);
+    return err_set(err, ERR_MISSING, "%s: rubric:{%s}:version:%s: no such version", url, name,
+                   version);
 }
 
 int redis_script(struct redis_store *s, const char *script, int n_keys, const char *const *words,
@@ -52,12 +51,12 @@ int redis_script(struct redis_store *s, const char *script, int n_keys, const ch
 }
 
 int redis_script_word(struct redis_store *s, const char *script, int n_keys,
-                      const char *const *words, char word[16], struct err *err)
+                      const char *const *words, char word[REDIS_WORD], struct err *err)
 {
     struct redis_value *v;
     if (redis_script(s, script, n_keys, words, REDIS_TEXT, &v, err) != 0)
         return -1;
-    (void)snprintf(word, 16, "%s", v->text);
+    (void)snprintf(word, REDIS_WORD, "%s", v->text);
     redis_free(v);
     return 0;
 }
@@ -88,9 +87,12 @@ static void store_close(void *store)
     free(s);
 }
 
-static void set_cache(void *store, struct registry_cache *cache)
+static void set_cache(void *store, struct registry_cache *cache,
+                      const struct registry_progress *progress)
 {
-    ((struct redis_store *)store)->cache = cache;
+    struct redis_store *s = store;
+    s->cache = cache;
+    s->progress = progress;
 }
 
 static void cancel(void *store)
@@ -194,7 +196,7 @@ static int publish(const struct push *p, const struct manifest *m, struct err *e
 {
     char *version = redis_key_of(p->name, "version", m->version),
          *versions = redis_key(p->name, "versions"), *prefix = redis_key(p->name, "");
-    char *text = manifest_text(m), word[16];
+    char *text = manifest_text(m), word[REDIS_WORD];
     const char *words[] = {version,
                            versions,
                            m->version,
@@ -286,7 +288,7 @@ static int describe(struct redis_store *s, const char *name, const char *version
     if (rc == 0 && v->len != 2)
         rc = err_set(err, ERR_FORMAT, "%s: %zu fields instead of 2", where, v->len);
     if (rc == 0 && v->item[0]->type == REDIS_NIL)
-        rc = redis_no_version(s, name, version, err);
+        rc = redis_no_version(s->target.url, name, version, err);
     if (rc == 0)
         rc = parse_version(v, where, name, version, m, chunks, err);
     redis_free(v);
@@ -346,6 +348,14 @@ static void say_missing(struct redis_store *s, const struct manifest *m,
         err->code = ERR_MISSING;
 }
 
+static int64_t bytes_of(const struct manifest *m)
+{
+    int64_t bytes = 0;
+    for (size_t i = 0; i < m->n; i++)
+        bytes += m->files[i].bytes;
+    return bytes;
+}
+
 /* All chunks in turn: into the files of dir, or nowhere when dir is NULL. */
 static int take_file(struct redis_store *s, const struct manifest *m, size_t i,
                      const struct chunks *chunks, size_t *at, const char *dir, struct err *err)
@@ -353,10 +363,17 @@ static int take_file(struct redis_store *s, const struct manifest *m, size_t i,
     char *path = dir ? file_path("%s/%s", dir, m->files[i].name) : NULL, sum[SHA256_HEX];
     int fd = path ? open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644) : -1, rc = 0;
     struct sha256 *whole = sha256_open();
+    int64_t came = 0;
+    for (size_t f = 0; f < i; f++)
+        came += m->files[f].bytes;
     if (path && fd < 0)
         rc = err_set(err, ERR_IO, "%s: create: %s", path, strerror(errno));
-    for (; rc == 0 && *at < chunks->n && chunks->list[*at].file == i; ++*at)
+    for (; rc == 0 && *at < chunks->n && chunks->list[*at].file == i; ++*at) {
         rc = take_chunk(s, m->name, &chunks->list[*at], fd, whole, err);
+        came += rc == 0 ? (int64_t)chunks->list[*at].bytes : 0;
+        if (rc == 0 && dir && s->progress->at)
+            s->progress->at(s->progress->arg, came, bytes_of(m));
+    }
     sha256_close(whole, sum);
     if (rc == 0 && strcmp(sum, m->files[i].sha256) != 0)
         rc =
@@ -398,9 +415,7 @@ static int fetch_into_cache(struct redis_store *s, const struct manifest *m,
                             const struct chunks *chunks, char **dir, struct err *err)
 {
     char *tmp;
-    int64_t bytes = 0;
-    for (size_t i = 0; i < m->n; i++)
-        bytes += m->files[i].bytes;
+    int64_t bytes = bytes_of(m);
     if (bytes > s->cache->bytes)
         return err_set(err, ERR_CONFIG, "version %s has %lld bytes, the cache may hold %lld",
                        m->version, (long long)bytes, (long long)s->cache->bytes);

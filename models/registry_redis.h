@@ -8,10 +8,13 @@
 #include "models/redis.h"
 #include "models/registry_backend.h"
 
+#define REDIS_WORD 32 /* longest answer of a script that is a word or two */
+
 struct redis_store {
     struct redis_target target;
     struct redis *conn, *hints; /* hints: a connection that listens; NULL: none yet */
     struct registry_cache *cache;
+    const struct registry_progress *progress;
     atomic_bool cancelled;
 };
 
@@ -25,11 +28,19 @@ int redis_script(struct redis_store *s, const char *script, int n_keys, const ch
                  enum redis_type want, struct redis_value **out, struct err *err);
 /* The same for a script that answers with a word. */
 int redis_script_word(struct redis_store *s, const char *script, int n_keys,
-                      const char *const *words, char word[16], struct err *err);
-int redis_no_version(const struct redis_store *s, const char *name, const char *version,
+                      const char *const *words, char word[REDIS_WORD], struct err *err);
+int redis_no_version(const char *url, const char *name, const char *version,
                      struct err *err); /* ERR_MISSING */
 
 /* registry_redis_names.c: what the versions are called. */
+/* run: how script_alias is to be run, its answer to word; with a guard before it, or without. */
+struct redis_alias_run {
+    int (*run)(void *arg, const char *const *words, char word[REDIS_WORD], struct err *err);
+    void *arg;
+};
+int redis_move_alias(const struct redis_alias_run *run, const char *url, const char *name,
+                     const char *alias, const char *version, const char *expect, const char *by,
+                     struct err *err);
 int redis_set_alias(void *store, const char *name, const char *alias, const char *version,
                     const char *expect, const char *by, struct err *err);
 int redis_resolve(void *store, const char *name, const char *what, char version[REGISTRY_VERSION],

@@ -8,28 +8,43 @@
 #include "models/registry_redis.h"
 #include "models/registry_scripts.h"
 
-int redis_set_alias(void *store, const char *name, const char *alias, const char *version,
-                    const char *expect, const char *by, struct err *err)
+int redis_move_alias(const struct redis_alias_run *run, const char *url, const char *name,
+                     const char *alias, const char *version, const char *expect, const char *by,
+                     struct err *err)
 {
-    struct redis_store *s = store;
-    char word[16] = "";
-    if (registry_redis.verify(s, name, version, err) != 0)
-        return -1;
+    char word[REDIS_WORD] = "";
     char *versions = redis_key(name, "versions"), *aliases = redis_key(name, "aliases"),
          *history = redis_key(name, "history"), *channel = file_path("rubric:%s", name);
-    const char *words[] = {versions, aliases, history, alias, version, expect ? expect : "*",
-                           by,       channel, NULL};
-    int rc = redis_script_word(s, script_alias, 3, words, word, err);
+    const char *words[SCRIPT_ALIAS_WORDS + 1] = {
+        versions, aliases, history, alias, version, expect ? expect : "*", by, channel, NULL};
+    int rc = run->run(run->arg, words, word, err);
     if (rc == 0 && strcmp(word, "missing") == 0)
-        rc = redis_no_version(s, name, version, err);
+        rc = redis_no_version(url, name, version, err);
+    else if (rc == 0 && strncmp(word, "at ", 3) == 0)
+        rc = err_set(err, ERR_CONFLICT, "%s: %s: %s names %s now, not %s", url, aliases, alias,
+                     word[3] ? word + 3 : "nothing", expect && *expect ? expect : "nothing");
     else if (rc == 0 && strcmp(word, "ok") != 0)
-        rc = err_set(err, ERR_CONFLICT, "%s: %s: %s names %s no more", s->target.url, aliases,
-                     alias, expect ? expect : "it");
+        rc = err_set(err, ERR_FORMAT, "%s: %s: the script says \"%s\"", url, aliases, word);
     free(versions);
     free(aliases);
     free(history);
     free(channel);
     return rc;
+}
+
+static int run_alias(void *store, const char *const *words, char word[REDIS_WORD], struct err *err)
+{
+    return redis_script_word(store, script_alias, SCRIPT_ALIAS_KEYS, words, word, err);
+}
+
+int redis_set_alias(void *store, const char *name, const char *alias, const char *version,
+                    const char *expect, const char *by, struct err *err)
+{
+    struct redis_store *s = store;
+    struct redis_alias_run run = {run_alias, s};
+    if (registry_redis.verify(s, name, version, err) != 0)
+        return -1;
+    return redis_move_alias(&run, s->target.url, name, alias, version, expect, by, err);
 }
 
 /* The version that the alias names. */
@@ -66,7 +81,7 @@ int redis_resolve(void *store, const char *name, const char *what, char version[
     if (rc == 0)
         rc = redis_do(s->conn, REDIS_TEXT, true, &v, err, "ZSCORE", versions, found, NULL);
     if (rc == 0 && v->type == REDIS_NIL)
-        rc = direct ? redis_no_version(s, name, found, err)
+        rc = direct ? redis_no_version(s->target.url, name, found, err)
                     : err_set(err, ERR_CONFLICT, "%s: %s: %s points to %s, which does not exist",
                               s->target.url, aliases, what, found);
     redis_free(v);
@@ -115,11 +130,11 @@ int redis_remove(void *store, const char *name, const char *version, struct err 
 {
     struct redis_store *s = store;
     char *versions = redis_key(name, "versions"), *aliases = redis_key(name, "aliases"),
-         *own = redis_key_of(name, "version", version), word[16] = "";
+         *own = redis_key_of(name, "version", version), word[REDIS_WORD] = "";
     const char *words[] = {versions, aliases, own, version, NULL};
     int rc = redis_script_word(s, script_remove, 3, words, word, err);
     if (rc == 0 && strcmp(word, "missing") == 0)
-        rc = redis_no_version(s, name, version, err);
+        rc = redis_no_version(s->target.url, name, version, err);
     else if (rc == 0 && strcmp(word, "ok") != 0)
         rc = err_set(err, ERR_CONFLICT, "%s: %s: an alias names it", s->target.url, own);
     free(versions);

@@ -23,16 +23,21 @@ static const char script_publish[] =
     "redis.call('ZADD', KEYS[2], 'NX', now, ARGV[1]) "
     "return 'ok'";
 
-/* KEYS versions, aliases, history; ARGV alias, V, expected or '*', by, channel. The message is a hint:
- * it can be lost. */
+/* KEYS versions, aliases, history; ARGV alias, V, expected or '*', by, channel: the last of each, so that
+ * a guard (models/registry_lock_redis.h) may stand before with words of its own. The message is a
+ * hint: it can be lost. */
+#define SCRIPT_ALIAS_KEYS 3
+#define SCRIPT_ALIAS_WORDS 8 /* with the keys */
 static const char script_alias[] =
-    "if not redis.call('ZSCORE', KEYS[1], ARGV[2]) then return 'missing' end "
-    "local now = redis.call('HGET', KEYS[2], ARGV[1]) or '' "
-    "if now == ARGV[2] then return 'ok' end " /* sent twice, perhaps: see redis.h */
-    "if ARGV[3] ~= '*' and ARGV[3] ~= now then return 'changed' end "
-    "redis.call('HSET', KEYS[2], ARGV[1], ARGV[2]) "
-    "redis.call('XADD', KEYS[3], '*', 'alias', ARGV[1], 'from', now, 'to', ARGV[2], 'by', ARGV[4]) "
-    "redis.call('PUBLISH', ARGV[5], ARGV[1]) "
+    "local versions, aliases, history = unpack(KEYS, #KEYS - 2) "
+    "local alias, to, expected, by, channel = unpack(ARGV, #ARGV - 4) "
+    "if not redis.call('ZSCORE', versions, to) then return 'missing' end "
+    "local now = redis.call('HGET', aliases, alias) or '' "
+    "if now == to then return 'ok' end " /* sent twice, perhaps: see redis.h */
+    "if expected ~= '*' and expected ~= now then return 'at ' .. now end "
+    "redis.call('HSET', aliases, alias, to) "
+    "redis.call('XADD', history, '*', 'alias', alias, 'from', now, 'to', to, 'by', by) "
+    "redis.call('PUBLISH', channel, alias) "
     "return 'ok'";
 
 /* KEYS versions, aliases, version:V; ARGV V. */

@@ -23,6 +23,20 @@ struct fit {
     int64_t start_ns;
 };
 
+/* What an option of a fit is to its result; the list is fit_options.inc. */
+enum fit_role {
+    FIT_ASIDE,   /* nothing, or said otherwise (arch, the data's digest) */
+    FIT_LINEAGE, /* told in lineage.json */
+    FIT_COURSE   /* that, and a fit cannot be resumed with another value */
+};
+struct fit_option {
+    const char *name, *family; /* family "": all of them */
+    enum fit_role role;
+};
+extern const struct fit_option fit_options[];
+extern const size_t fit_n_options;
+bool fit_option_applies(const struct fit_option *row, const char *family);
+
 /* Makes a model in the directory out, and measures it on dev and test. o, corpus, console and
  * start_ns are set (o: a table with the rows of fit_options.inc); corpus stays the caller's, the
  * rest is released. Returns as the families below do. */

@@ -23,19 +23,16 @@ struct run {
     char *settings;
 };
 
-/* Everything that the result depends on, for the checkpoint. */
+/* What may not change when a checkpoint is resumed. */
 static char *settings_text(const struct fit *f)
 {
-    static const char *const names[] = {"arch",         "seed",          "max-length",
-                                        "min-count",    "epochs",        "batch",
-                                        "lr",           "schedule",      "warmup",
-                                        "weight-decay", "dropout",       "label-smoothing",
-                                        "char-dropout", "embedding-std", "ema",
-                                        "eval-every",   "patience",      "keep"};
     struct buf text;
     buf_init(&text, 1 << 16);
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        buf_printf(&text, "%s = %s\n", names[i], options_str(f->o, names[i]));
+    buf_puts(&text, "arch = textcnn\n");
+    for (size_t i = 0; i < fit_n_options; i++)
+        if (fit_options[i].role == FIT_COURSE && fit_option_applies(&fit_options[i], "textcnn"))
+            buf_printf(&text, "%s = %s\n", fit_options[i].name,
+                       options_str(f->o, fit_options[i].name));
     buf_printf(&text, "data = %s\n", f->corpus.digest);
     return buf_take(&text);
 }

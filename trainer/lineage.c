@@ -8,31 +8,15 @@
 
 #define MAX_BYTES (1 << 16)
 
-/* Options that the result depends on, by family ("": both). */
-static const struct {
-    const char *arch, *name;
-} options[] = {
-    {"", "model-name"},          {"", "seed"},
-    {"", "max-length"},          {"", "min-count"},
-    {"textcnn", "epochs"},       {"textcnn", "batch"},
-    {"textcnn", "lr"},           {"textcnn", "schedule"},
-    {"textcnn", "warmup"},       {"textcnn", "weight-decay"},
-    {"textcnn", "dropout"},      {"textcnn", "label-smoothing"},
-    {"textcnn", "char-dropout"}, {"textcnn", "embedding-std"},
-    {"textcnn", "ema"},          {"textcnn", "eval-every"},
-    {"textcnn", "patience"},     {"textcnn", "keep"},
-    {"textcnn", "dtype"},        {"linear", "c"},
-    {"linear", "min-df"},        {"linear", "tolerance"},
-};
-
 static void put_options(const struct fit *f, const char *arch, struct buf *out)
 {
     const char *comma = "";
-    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
-        const char *value = options_str(f->o, options[i].name);
-        if (!value || (*options[i].arch && strcmp(options[i].arch, arch) != 0))
+    for (size_t i = 0; i < fit_n_options; i++) {
+        const struct fit_option *row = &fit_options[i];
+        const char *value = options_str(f->o, row->name);
+        if (!value || row->role == FIT_ASIDE || !fit_option_applies(row, arch))
             continue;
-        buf_printf(out, "%s\n    \"%s\": \"", comma, options[i].name);
+        buf_printf(out, "%s\n    \"%s\": \"", comma, row->name);
         buf_put_json(out, value, strlen(value));
         buf_puts(out, "\"");
         comma = ",";

@@ -146,3 +146,24 @@ int outdir_complete(struct outdir *o, struct err *err)
         return err_set(err, ERR_IO, "%s: %s", o->checkpoint, strerror(errno));
     return file_sync_dir(o->path, err);
 }
+
+static int export_file(const char *from, const char *to, const char *name, struct err *err)
+{
+    char *source = file_path("%s/%s", from, name), *copy = file_path("%s/%s", to, name);
+    int rc = file_exists(source) ? file_copy(source, copy, err) : 0;
+    free(source);
+    free(copy);
+    return rc;
+}
+
+int outdir_export(const char *from, const char *to, struct err *err)
+{
+    int rc = file_remove_dir(to, err);
+    if (rc == 0)
+        rc = file_mkdirs(to, err);
+    for (size_t i = 0; i < N_FILES && rc == 0; i++)
+        rc = export_file(from, to, files[i], err);
+    if (rc == 0)
+        rc = export_file(from, to, LINEAGE_FILE, err);
+    return rc == 0 ? export_file(from, to, REPORT_HTML_FILE, err) : rc;
+}

@@ -11,6 +11,8 @@
 
 enum outdir_mode { OUTDIR_NEW, OUTDIR_OVERWRITE, OUTDIR_RESUME };
 
+#define REPORT_HTML_FILE "report.html" /* retrain's, beside the model */
+
 struct outdir {
     char *path, *staging, *checkpoint;      /* owned */
     int lock;                               /* descriptor of OUT/.lock */
@@ -29,5 +31,9 @@ void outdir_close(struct outdir *o); /* safe on a zeroed one */
 int outdir_commit(struct outdir *o, struct err *err);
 /* Removes the checkpoint of a fit that is complete. */
 int outdir_complete(struct outdir *o, struct err *err);
+
+/* Gives to, a directory made new, what fits write into from: the model and what is told of it, as far as
+ * it is there. What else lies in from is somebody else's. */
+int outdir_export(const char *from, const char *to, struct err *err);
 
 #endif

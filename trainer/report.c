@@ -186,10 +186,17 @@ static void json_scores(const struct scores *s, struct buf *out)
                s->recall, s->f1, (long long)s->support);
 }
 
-void report_json(const struct report *r, const char *const *names, struct buf *out)
+void report_json(const struct report *r, const struct model_info *model, const char *const *names,
+                 struct buf *out)
 {
     struct scores macro = report_macro(r), weighted = report_weighted(r);
-    buf_printf(out, "{\"titles\":%lld,\"accuracy\":%.9g,\"loss\":%.9g,\"macro_f1\":%.9g,",
+    buf_puts(out, "{");
+    if (model) {
+        buf_puts(out, "\"model\":{\"name\":\"");
+        buf_put_json(out, model->name, strlen(model->name));
+        buf_printf(out, "\",\"version\":\"%s\"},", model->version);
+    }
+    buf_printf(out, "\"titles\":%lld,\"accuracy\":%.9g,\"loss\":%.9g,\"macro_f1\":%.9g,",
                (long long)r->n, report_accuracy(r), report_loss(r), macro.f1);
     buf_puts(out, "\"macro\":{");
     json_scores(&macro, out);

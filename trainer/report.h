@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #include "base/buf.h"
+#include "models/model.h"
 
 #define REPORT_BINS 10
 
@@ -55,8 +56,9 @@ struct scores report_weighted(const struct report *r);
 /* The console form: loss, accuracy, the table of classes, averages, confusion matrix.
  * names[classes] are UTF-8. */
 void report_print(const struct report *r, const char *const *names, FILE *out);
-/* One JSON object with `titles`, `accuracy`, `loss`, `macro_f1`, `macro`, `weighted`, `classes`,
+/* One JSON object with `model` (NULL: without) as {"name", "version"}, `titles`, `accuracy`, `loss`, `macro_f1`, `macro`, `weighted`, `classes`,
  * `confusion` and `calibration_error`. */
-void report_json(const struct report *r, const char *const *names, struct buf *out);
+void report_json(const struct report *r, const struct model_info *model, const char *const *names,
+                 struct buf *out);
 
 #endif

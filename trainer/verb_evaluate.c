@@ -76,7 +76,7 @@ static int evaluate_file(const struct options *o, const struct model *m, const c
     if (json) {
         struct buf out;
         buf_init(&out, (size_t)1 << 30);
-        report_json(&r, info->labels, &out);
+        report_json(&r, info, info->labels, &out);
         (void)fwrite(out.data, 1, out.len, stdout);
         buf_done(&out);
     } else {

@@ -48,7 +48,7 @@ static const struct opt opts[] = {
      .def = "false",
      .help = "promote a model whose labels differ from production's; titles whose label production "
              "does not know count as its mistakes"},
-    {.name = "keep",
+    {.name = "keep-versions",
      .type = OPT_INT,
      .def = "-1",
      .min = -1,
@@ -62,8 +62,8 @@ static const struct opt opts[] = {
      .help = "exit with 0 instead of 3 when the champion stays"},
     {.name = "work",
      .type = OPT_STR,
-     .help = "make the challenger in this directory, replacing what it holds, and leave it there; "
-             "a temporary one when not set"},
+     .help = "make the challenger in this directory, replacing the model it holds, and leave it "
+             "there; a temporary one when not set"},
     {.name = "json",
      .type = OPT_BOOL,
      .def = "false",
@@ -158,7 +158,7 @@ static int describe(const struct job *j, const struct model_info *info, const st
                     struct err *err)
 {
     struct history h;
-    char *page = file_path("%s/report.html", j->work), data[160];
+    char *page = file_path("%s/" REPORT_HTML_FILE, j->work), data[160];
     (void)snprintf(data, sizeof data, "dev, %zu titles; sha256 of all data %s", j->fit.corpus.dev.n,
                    j->fit.corpus.digest);
     int rc = history_read(j->work, &h, err);
@@ -190,13 +190,25 @@ static int measure_both(struct job *j, struct err *err)
     return rc;
 }
 
+/* Pushes what the fit wrote, and nothing that somebody keeps beside it in --work. */
+static int push_made(struct job *j, struct err *err)
+{
+    char *made = file_path("%s/.push", j->work);
+    int rc = outdir_export(j->work, made, err);
+    if (rc == 0)
+        rc = registry_push(j->registry, j->name, made, j->result.challenger.version, err);
+    (void)file_remove_dir(made, NULL);
+    free(made);
+    return rc;
+}
+
 /* The challenger is pushed whatever it is worth, so that it can be looked at; an alias names it only
  * when it is promoted. */
 static int push_and_promote(struct job *j, struct err *err)
 {
     struct retrain *r = &j->result;
     struct err why = {0};
-    if (registry_push(j->registry, j->name, j->work, r->challenger.version, err) != 0)
+    if (push_made(j, err) != 0)
         return -1;
     retrain_decide(r);
     if (r->outcome != RETRAIN_PROMOTED ||
@@ -270,7 +282,7 @@ static void print_result(const struct job *j, bool json)
 /* What the schedule leaves behind would fill the registry in time. */
 static int collect(const struct job *j, struct err *err)
 {
-    long keep = options_int(j->fit.o, "keep");
+    long keep = options_int(j->fit.o, "keep-versions");
     char **removed;
     size_t n;
     if (keep < 0 || j->result.outcome == RETRAIN_LOCKED)

@@ -240,6 +240,29 @@ static int read_schema_ids(const char *list, struct config *cfg, struct err *err
     }
 }
 
+static int check_word(const char *option, const char *s, struct err *err)
+{
+    return registry_is_word(s) ? 0
+                               : err_set(err, ERR_CONFIG,
+                                         "%s = \"%s\": expected 1 to %d of A-Z a-z 0-9 . _ -, not "
+                                         "starting with '.'",
+                                         option, s, REGISTRY_WORD);
+}
+
+/* Its URL is read, with the password that belongs to it; nobody is asked. */
+static int check_registry(const struct config *cfg, struct err *err)
+{
+    struct registry *r;
+    if (!cfg->registry)
+        return 0;
+    if (registry_open(cfg->registry, &r, err) != 0)
+        return -1;
+    registry_close(r);
+    return check_word("name", options_str(cfg->options, "name"), err) != 0
+               ? -1
+               : check_word("alias", options_str(cfg->options, "alias"), err);
+}
+
 /* The forms and what a schema registry's frames need. Ids without frames are refused as well: who
  * sets them believes that they are checked. */
 static int check_wire(const struct options *o, struct config *cfg, struct err *err)
@@ -316,6 +339,8 @@ int config_check(const struct options *o, struct config *cfg, struct err *err)
                        "model and registry are both set: one of them says what to run");
     if (!cfg->model &&
         need(cfg->registry, "model", "a model directory, or registry, name and alias", err) != 0)
+        return -1;
+    if (check_registry(cfg, err) != 0)
         return -1;
     if (cfg->review_threshold > 0 &&
         need(cfg->review, "review", "review-threshold sends categories there", err) != 0)

@@ -4,7 +4,6 @@
 #include <microhttpd.h>
 #include <netdb.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
+#include "base/signals.h"
 
 /* Connections that questions may hold: the rest is for probes and scrapes. */
 enum { CONNECTIONS = 64, QUESTIONS = 16, POST_SECONDS = 30 };
@@ -192,9 +192,8 @@ int http_open(const char *where, const struct http_routes *routes, struct http *
     /* A thread a connection: a long question must not keep /livez waiting. */
     unsigned flags = MHD_USE_AUTO_INTERNAL_THREAD | MHD_USE_THREAD_PER_CONNECTION |
                      (ai->ai_family == AF_INET6 ? MHD_USE_IPv6 : 0u);
-    sigset_t all, before; /* a signal inside oneDNN's products harms: see pipeline_open */
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    sigset_t before; /* a signal inside oneDNN's products harms: see pipeline_open */
+    signals_hold(&before);
     errno = 0;
     h->daemon = MHD_start_daemon(flags, 0, NULL, NULL, handle, h, MHD_OPTION_SOCK_ADDR, ai->ai_addr,
                                  MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS,
@@ -202,7 +201,7 @@ int http_open(const char *where, const struct http_routes *routes, struct http *
                                  MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)65536,
                                  MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_END);
     int why = errno;
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    signals_release(&before);
     freeaddrinfo(ai);
     if (!h->daemon) {
         free(h);

@@ -127,8 +127,10 @@ enum kafka_outcome kafka_out_send(struct kafka_out *out, const struct message *m
 enum kafka_outcome kafka_out_commit(struct kafka_out *out, struct source *const *sources, size_t n,
                                     struct err *err);
 enum kafka_outcome kafka_out_abort(struct kafka_out *out, struct err *err);
-int kafka_out_rebuild(struct kafka_out *out,
-                      struct err *err);      /* waits for brokers; -1 only when told to give up */
+/* Waits for brokers. -1 when told to give up, or when they answer with what waiting does not mend (a
+ * topic's limit is too small now, no permission); then there is no producer, and kafka_out_begin is
+ * KAFKA_FATAL until a later call succeeds. */
+int kafka_out_rebuild(struct kafka_out *out, struct err *err);
 void kafka_out_serve(struct kafka_out *out); /* delivery reports and events; does not block */
 
 #endif

@@ -201,10 +201,10 @@ static int make_producer(struct kafka_out *out, struct err *err)
     return 0;
 }
 
-int kafka_out_rebuild(struct kafka_out *out, struct err *err)
+/* make_producer, again and again where brokers may answer later. */
+static int make_producer_at_last(struct kafka_out *out, struct err *err)
 {
     int wait_ms = 100;
-    metric_add(M_PRODUCER_REBUILDS, 1);
     while (make_producer(out, err) != 0) {
         if (!err->retriable || !out->keep_going(out->arg))
             return -1;
@@ -213,6 +213,12 @@ int kafka_out_rebuild(struct kafka_out *out, struct err *err)
         wait_ms = wait_ms < 5000 ? 2 * wait_ms : 5000;
     }
     return 0;
+}
+
+int kafka_out_rebuild(struct kafka_out *out, struct err *err)
+{
+    metric_add(M_PRODUCER_REBUILDS, 1);
+    return make_producer_at_last(out, err);
 }
 
 static char *own_transactional_id(void)
@@ -239,15 +245,9 @@ int kafka_out_open(const struct config *cfg, struct kafka_in *in, char *const *t
     out->keep_going = keep_going;
     out->arg = arg;
     out->assumed_limit = DEFAULT_LIMIT;
-    int wait_ms = 100;
-    while (make_producer(out, err) != 0) {
-        if (!err->retriable || !keep_going(arg)) {
-            kafka_out_close(out);
-            return -1;
-        }
-        log_warn("producer-unavailable", "%s; trying again", err->msg);
-        (void)poll(NULL, 0, wait_ms);
-        wait_ms = wait_ms < 5000 ? 2 * wait_ms : 5000;
+    if (make_producer_at_last(out, err) != 0) {
+        kafka_out_close(out);
+        return -1;
     }
     *result = out;
     return 0;

@@ -1,7 +1,6 @@
 #include "worker/load.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +8,7 @@
 
 #include "data/dataset.h"
 #include "base/file.h"
+#include "base/signals.h"
 #include "worker/served.h"
 
 /* The registry that a start waits for; for load_cancel. */
@@ -19,6 +19,27 @@ void load_cancel(void)
     struct registry *r = atomic_load(&waited_for);
     if (r)
         registry_cancel(r);
+}
+
+int load_read_args(struct options *o, int argc, char **argv, const char **rest, int *n_rest,
+                   struct err *err)
+{
+    static const char *const names[][2] = {{"registry", "RUBRIC_REGISTRY"},
+                                           {"name", "RUBRIC_NAME"},
+                                           {"alias", "RUBRIC_ALIAS"},
+                                           {"cache", "RUBRIC_CACHE"},
+                                           {"cache-mb", "RUBRIC_CACHE_MB"}};
+    if (options_read_args(o, argc, argv, rest, n_rest, err) != 0)
+        return -1;
+    if (options_str(o, "model"))
+        return 0;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *value = getenv(names[i][1]);
+        if (value && *value && !options_given(o, names[i][0]) &&
+            options_set(o, names[i][0], value, names[i][1], err) != 0)
+            return -1;
+    }
+    return 0;
 }
 
 int load_registry(const struct options *o, struct registry **out, struct err *err)
@@ -33,15 +54,14 @@ int load_registry(const struct options *o, struct registry **out, struct err *er
  * pointer: none is taken meanwhile. */
 static int open_quietly(const char *dir, enum precision p, struct model **out, struct err *err)
 {
-    sigset_t all, before;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    sigset_t before;
+    signals_hold(&before);
     int rc = model_open(dir, p, out, err);
     if (rc == 0 && served_warm_up(*out, err) != 0) {
         model_close(*out);
         rc = -1;
     }
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    signals_release(&before);
     return rc;
 }
 
@@ -63,31 +83,65 @@ static int check_last(const struct model *m, const char *dir, struct err *err)
     return rc;
 }
 
-/* What the alias names now. last: the directory of what was in service last, or NULL. */
-static int load_named(struct registry *r, const struct options *o, enum precision p,
-                      const char *last, struct model **out, struct err *err)
+/* What is told to who follows the steps. */
+struct told {
+    const struct load_steps *steps;
+    const char *name, *version;
+};
+
+static void say(const struct load_steps *steps, const char *doing, const char *name,
+                const char *what)
+{
+    char text[300];
+    (void)snprintf(text, sizeof text, "%s %s %s", doing, name, what);
+    if (steps && steps->at)
+        steps->at(steps->arg, text);
+}
+
+static void on_bytes(void *arg, int64_t bytes, int64_t of)
+{
+    const struct told *t = arg;
+    char much[100];
+    (void)snprintf(much, sizeof much, "%s, %.1f of %.1f MB", t->version, (double)bytes / 1e6,
+                   (double)of / 1e6);
+    say(t->steps, "fetching", t->name, much);
+}
+
+/* What the alias names now. serves: it will be in service. last: the directory of what was in service last, or NULL. */
+static int load_named(struct registry *r, const struct options *o, enum precision p, bool serves,
+                      const char *last, const struct load_steps *steps, struct model **out,
+                      struct err *err)
 {
     const char *name = options_str(o, "name"), *alias = options_str(o, "alias");
     char version[REGISTRY_VERSION], *dir = NULL;
+    struct told told = {steps, name, version};
+    say(steps, "asking the registry for", name, alias);
     int rc = registry_resolve(r, name, alias, version, err);
-    if (rc == 0)
+    if (rc == 0) {
+        say(steps, "fetching", name, version);
+        registry_set_progress(r, (struct registry_progress){on_bytes, &told});
         rc = registry_fetch(r, name, version, &dir, err);
-    if (rc == 0)
+        registry_set_progress(r, (struct registry_progress){NULL, NULL});
+    }
+    if (rc == 0) {
+        say(steps, "opening", name, version);
         rc = open_quietly(dir, p, out, err);
+    }
     if (rc == 0 && last && check_last(*out, last, err) != 0) {
         model_close(*out);
         rc = -1;
     }
-    /* Only what serves is worth a start without the registry; a cache that cannot be written is no
-     * reason not to serve. */
-    if (rc == 0)
+    /* Only what serves is worth a start without the registry, and is what readers are used to; a cache
+     * that cannot be written is no reason not to serve. */
+    if (rc == 0 && serves)
         (void)registry_note(r, name, alias, version, NULL);
     free(dir);
     return rc;
 }
 
 static int load_from_registry(const struct options *o, enum precision p, bool check_labels,
-                              struct model **out, char *stale, struct err *err)
+                              const struct load_steps *steps, struct model **out, char *stale,
+                              struct err *err)
 {
     struct registry *r;
     char version[REGISTRY_VERSION], *last = NULL;
@@ -97,9 +151,10 @@ static int load_from_registry(const struct options *o, enum precision p, bool ch
     if (stale && registry_fetch_last(r, options_str(o, "name"), options_str(o, "alias"), version,
                                      &last, NULL) != 0)
         last = NULL;
-    int rc = load_named(r, o, p, check_labels ? last : NULL, out, err);
+    int rc = load_named(r, o, p, stale != NULL, check_labels ? last : NULL, steps, out, err);
     if (rc != 0 && last) {
         (void)snprintf(stale, LOAD_STALE, "%s", err->msg);
+        say(steps, "opening", options_str(o, "name"), version);
         rc = open_quietly(last, p, out, err);
     }
     atomic_store(&waited_for, NULL);
@@ -108,8 +163,8 @@ static int load_from_registry(const struct options *o, enum precision p, bool ch
     return rc;
 }
 
-int load_model(const struct options *o, bool check_labels, struct model **out,
-               char stale[LOAD_STALE], struct err *err)
+int load_model(const struct options *o, bool check_labels, const struct load_steps *steps,
+               struct model **out, char stale[LOAD_STALE], struct err *err)
 {
     const char *model = options_str(o, "model");
     enum precision p;
@@ -125,6 +180,8 @@ int load_model(const struct options *o, bool check_labels, struct model **out,
     if (!model && !options_str(o, "registry"))
         return err_set(err, ERR_USAGE,
                        "no model: set model to a directory, or registry, name and alias");
-    return model ? open_quietly(model, p, out, err)
-                 : load_from_registry(o, p, check_labels, out, stale, err);
+    if (!model)
+        return load_from_registry(o, p, check_labels, steps, out, stale, err);
+    say(steps, "opening", model, "");
+    return open_quietly(model, p, out, err);
 }

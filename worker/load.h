@@ -33,15 +33,26 @@
             "arithmetic of the model", false                                                       \
     }
 
+/* The command line of a verb that is not the service. Without --model, RUBRIC_REGISTRY, RUBRIC_NAME,
+ * RUBRIC_ALIAS, RUBRIC_CACHE and RUBRIC_CACHE_MB say what it does not. */
+int load_read_args(struct options *o, int argc, char **argv, const char **rest, int *n_rest,
+                   struct err *err);
 /* The registry that the options name. */
 int load_registry(const struct options *o, struct registry **out, struct err *err);
+/* Where load_model is: called on its thread whenever it gets on, with words for a person ("fetching
+ * version …, 4.2 of 38.0 MB"). at NULL: nobody asks. */
+struct load_steps {
+    void (*at)(void *arg, const char *doing);
+    void *arg;
+};
 #define LOAD_STALE 1000
 /* Warmed up, and no signal was taken meanwhile. stale NULL: what the options name, or an error.
  * Otherwise a start must not fail for a registry that is away or a version that is damaged, does not
  * load or (check_labels) has other labels than the one that was in service last: that one is loaded
- * from the cache, and stale says why; "" when it is what the alias names. */
-int load_model(const struct options *o, bool check_labels, struct model **out,
-               char stale[LOAD_STALE], struct err *err);
+ * from the cache, and stale says why; "" when it is what the alias names. steps: NULL
+ * allowed. */
+int load_model(const struct options *o, bool check_labels, const struct load_steps *steps,
+               struct model **out, char stale[LOAD_STALE], struct err *err);
 void load_cancel(void); /* ends load_model's waiting for a registry; from a signal handler too */
 
 #endif

@@ -1,12 +1,12 @@
 #include "worker/pipeline.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/signals.h"
 #include "worker/kafka.h"
 #include "worker/metrics.h"
 
@@ -87,13 +87,12 @@ struct pipeline *pipeline_open(struct served *served, const struct config *cfg)
     p->threads = xcalloc((size_t)cfg->threads, sizeof *p->threads);
     /* A signal that interrupts a thread inside oneDNN's products overwrites what lies below its
      * stack pointer: inference threads take none. */
-    sigset_t all, before;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    sigset_t before;
+    signals_hold(&before);
     for (int i = 0; i < cfg->threads; i++)
         if (pthread_create(&p->threads[p->n_threads], NULL, inference_main, p) == 0)
             p->n_threads++;
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    signals_release(&before);
     if (p->n_threads == 0) {
         pipeline_close(p);
         return NULL;

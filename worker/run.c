@@ -1,6 +1,6 @@
 /* The poll thread. It owns the consumer and the batch being filled.
  *
- * Start: model, HTTP port, topics (waited for), consumer, producer, threads.
+ * Start: HTTP port, model and topics (both waited for), consumer, producer, threads.
  *
  * Loop: serve Kafka's events; fill the batch; submit it when it closes; after a failure go back to
  * the committed offsets.
@@ -18,23 +18,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "worker/ask.h"
-#include "worker/batcher.h"
-#include "worker/committer.h"
-#include "worker/http.h"
+#include "worker/kafka.h"
 #include "worker/load.h"
 #include "worker/metrics.h"
-#include "worker/pipeline.h"
-#include "worker/watch.h"
+#include "worker/service.h"
 
-#define LIVE_WITHIN_NS 60000000000 /* /livez: both loops turned over within a minute */
-#define TOPICS_EVERY_MS 1000
-#define ASK_WAIT_SECONDS 2  /* for the question before */
 #define EXIT_NOT_DRAINED 75 /* EX_TEMPFAIL */
 
 static atomic_int stop_requests;
@@ -63,27 +55,7 @@ void run_stop(void)
     atomic_fetch_add(&stop_requests, 1);
 }
 
-struct service {
-    const struct config *cfg;
-    struct served *served; /* the first model, until the pipeline has it; guarded by lock */
-    struct watch *watch;
-    int32_t max_tokens; /* of the first model: what a headline costs at most */
-    struct batch_limits limits;
-    struct codec *codec;
-    struct pipeline *pipeline;
-    struct kafka_in *in;
-    struct committer *committer;
-    struct http *http;
-    struct work *current; /* being filled; NULL when none is free */
-    uint64_t epoch;       /* of current; failed ones are smaller or equal */
-    atomic_bool filling, joined, started;
-    _Atomic int64_t tick_ns, drain_until_ns;
-    pthread_mutex_t asked; /* held by the one question that is answered */
-    pthread_mutex_t lock;  /* guards missing and served */
-    char missing[1000];    /* why the service waits to start; "" when it does not */
-};
-
-static bool stopping(void)
+bool service_stopping(void)
 {
     return atomic_load(&stop_requests) > 0;
 }
@@ -95,7 +67,7 @@ static bool keep_going(void *arg)
     int64_t until = atomic_load(&s->drain_until_ns);
     if (!atomic_load(&s->started)) {
         atomic_store(&s->tick_ns, clock_ns()); /* waiting for brokers at the start is being alive */
-        if (stopping())
+        if (service_stopping())
             return false;
     }
     return atomic_load(&stop_requests) < 2 && !(until && clock_ns() > until);
@@ -111,7 +83,7 @@ static bool keep_waiting(void *arg)
 {
     struct service *s = arg;
     atomic_store(&s->tick_ns, clock_ns());
-    return !stopping();
+    return !service_stopping();
 }
 
 static void submit(struct service *s, enum close_reason why)
@@ -149,7 +121,7 @@ static bool settle(struct service *s, int64_t until_ns)
     committer_hurry(s->committer, true);
     for (;;) {
         int64_t slice = clock_ns() + 100000000;
-        if (stopping()) /* from here on everything that waits for brokers is bounded */
+        if (service_stopping()) /* from here on everything that waits for brokers is bounded */
             start_drain(s);
         atomic_store(&s->tick_ns, clock_ns());
         if (pipeline_wait_idle(s->pipeline, committer_busy, s->committer, slice))
@@ -202,7 +174,7 @@ static void rewind_input(struct service *s)
     (void)settle(s, 0);
     int64_t until = clock_ns() + (failures > 6 ? 5000 : 50 << failures) * INT64_C(1000000);
     struct record r;
-    while (clock_ns() < until && !stopping())
+    while (clock_ns() < until && !service_stopping())
         (void)kafka_in_poll(s->in, false, 20, &r);
     if (committer_failed_epoch(s->committer) < s->epoch)
         return; /* a rebalance meanwhile did it */
@@ -272,179 +244,12 @@ static bool drain(struct service *s)
     return settle(s, until) && committer_failed_epoch(s->committer) < s->epoch;
 }
 
-static bool live(void *arg, struct buf *body)
-{
-    struct service *s = arg;
-    int64_t now = clock_ns(), poll_age = now - atomic_load(&s->tick_ns);
-    int64_t commit_age = atomic_load(&s->started) ? now - committer_tick_ns(s->committer) : 0;
-    if (poll_age >= LIVE_WITHIN_NS)
-        buf_printf(body, "the poll loop has not turned over for %lld s\n",
-                   (long long)(poll_age / 1000000000));
-    /* One call to a broker may take as long as a transaction may. */
-    if (commit_age >= LIVE_WITHIN_NS + s->cfg->transaction_timeout_ms * INT64_C(4000000))
-        buf_printf(body, "the commit thread has not turned over for %lld s\n",
-                   (long long)(commit_age / 1000000000));
-    return body->len == 0;
-}
-
-static bool ready(void *arg, struct buf *body)
-{
-    struct service *s = arg;
-    (void)pthread_mutex_lock(&s->lock);
-    if (s->missing[0])
-        buf_printf(body, "%s\n", s->missing);
-    (void)pthread_mutex_unlock(&s->lock);
-    if (stopping())
-        buf_puts(body, "draining\n");
-    else if (body->len == 0 && !atomic_load(&s->started))
-        buf_puts(body, "starting\n");
-    else if (body->len == 0 && !atomic_load(&s->joined))
-        buf_puts(body, "not yet in the consumer group\n");
-    else if (body->len == 0 && !committer_healthy(s->committer))
-        buf_puts(body, "the producer is being replaced\n");
-    metric_set(M_READY, body->len == 0);
-    return body->len == 0;
-}
-
-static void metrics(void *arg, struct buf *body)
-{
-    struct service *s = arg;
-    struct buf unused;
-    buf_init(&unused, 4096);
-    (void)ready(s, &unused);
-    buf_done(&unused);
-    metrics_write(body);
-    (void)pthread_mutex_lock(&s->lock);
-    struct served *now = s->served ? served_hold(s->served) : pipeline_served(s->pipeline);
-    (void)pthread_mutex_unlock(&s->lock);
-    const struct model_info *info = now->info;
-    metric_header(body, "rubric_model_info", "gauge", "The model that classifies.");
-    buf_puts(body, "rubric_model_info{name=\"");
-    metric_label(body, info->name);
-    buf_puts(body, "\",version=\"");
-    metric_label(body, info->version);
-    buf_printf(body, "\",sha256=\"%s\",family=\"%s\"} 1\n", info->sha256, info->family);
-    served_release(now);
-    metric_header(body, "rubric_build_info", "gauge", "The program.");
-    buf_printf(body, "rubric_build_info{version=\"%s\"} 1\n", RUBRIC_VERSION);
-    if (atomic_load(&s->started))
-        kafka_in_metrics(s->in, body);
-}
-
-/* One question at a time: the cores belong to the headlines on the topic. */
-static unsigned classify(void *arg, const char *body, size_t len, struct buf *reply)
-{
-    struct service *s = arg;
-    if (!atomic_load(&s->started) || stopping()) {
-        ask_error(reply, stopping() ? "draining" : "starting");
-        return 503;
-    }
-    struct timespec until;
-    (void)clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += ASK_WAIT_SECONDS;
-    if (pthread_mutex_timedlock(&s->asked, &until) != 0) {
-        ask_error(reply, "busy with other questions; try again");
-        return 503;
-    }
-    unsigned status = 503;
-    if (stopping()) {
-        ask_error(reply, "draining");
-    } else {
-        struct served *now = pipeline_served(s->pipeline);
-        status = ask_answer(now, s->cfg->max_title_bytes, body, len, reply);
-        served_release(now);
-    }
-    (void)pthread_mutex_unlock(&s->asked);
-    return status;
-}
-
-static void say_missing(struct service *s, const char *text)
-{
-    (void)pthread_mutex_lock(&s->lock);
-    (void)snprintf(s->missing, sizeof s->missing, "%s", text);
-    (void)pthread_mutex_unlock(&s->lock);
-}
-
-/* Waits until every topic exists; logs a line when what is missing changes. -1 when told to stop.
- */
-static int wait_for_topics(struct service *s, struct err *err)
-{
-    const struct model_info *info = s->served->info;
-    char last[1000] = "";
-    while (!stopping()) {
-        struct buf names;
-        struct err why;
-        char text[1000] = "";
-        atomic_store(&s->tick_ns, clock_ns());
-        buf_init(&names, 800);
-        if (kafka_missing_topics(s->cfg, info->labels, info->n_labels, &names, &why) != 0) {
-            if (why.code == ERR_CONFIG) {
-                buf_done(&names);
-                *err = why;
-                return -1;
-            }
-            (void)snprintf(text, sizeof text, "%s", why.msg);
-        } else if (names.len) {
-            (void)snprintf(text, sizeof text, "missing topics: %s", names.data);
-        }
-        buf_done(&names);
-        say_missing(s, text);
-        if (!text[0])
-            return 0;
-        if (strcmp(text, last) != 0)
-            log_warn("waiting-for-topics", "%s; trying again every %d ms", text, TOPICS_EVERY_MS);
-        memcpy(last, text, sizeof last);
-        for (int i = 0; i < TOPICS_EVERY_MS / 50 && !stopping(); i++)
-            (void)poll(NULL, 0, 50);
-    }
-    return err_set(err, ERR_CANCELLED, "stopped while waiting to start");
-}
-
-static int open_model(struct service *s, struct err *err)
-{
-    int64_t begin = clock_ns();
-    struct model *m;
-    char stale[LOAD_STALE] = "";
-    if (load_model(s->cfg->options, !s->cfg->allow_new_labels, &m, stale, err) != 0)
-        return -1;
-    s->served = served_new(m);
-    if (stale[0])
-        log_warn("model-from-cache", "%s; starting with the version that was in service last",
-                 stale);
-    double seconds = (double)(clock_ns() - begin) * 1e-9;
-    const struct model_info *info = s->served->info;
-    metric_set(M_MODEL_LOAD_SECONDS, seconds);
-    log_info("model-loaded", "%s %s version %s, %d labels, %s, %.1f MB of weights, %.3f s",
-             info->family, info->name, info->version, info->n_labels,
-             precision_name(info->precision), (double)info->weights_bytes / 1e6, seconds);
-    return 0;
-}
-
-/* With {label} in the output's name every label must make a topic's name. */
-static int check_labels(const struct service *s, struct err *err)
-{
-    static const char legal[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-    const struct model_info *info = s->served->info;
-    for (int32_t i = 0; strstr(s->cfg->output, "{label}") && i < info->n_labels; i++)
-        if (info->labels[i][strspn(info->labels[i], legal)])
-            return err_set(err, ERR_CONFIG,
-                           "output = %s: the model's label \"%s\" cannot be part of a topic's name",
-                           s->cfg->output, info->labels[i]);
-    return 0;
-}
-
 static int start(struct service *s, struct err *err)
 {
     const struct config *cfg = s->cfg;
-    if (open_model(s, err) != 0 || check_labels(s, err) != 0)
-        return -1;
-    if (cfg->http) {
-        struct http_routes routes = {live, ready, metrics, classify, ASK_MAX_BYTES, s};
-        if (http_open(cfg->http, &routes, &s->http, err) != 0)
-            return -1;
-        log_info("http-listening", "port %d", http_port(s->http));
-    }
-    if (wait_for_topics(s, err) != 0)
+    service_say_missing(s, "loading model");
+    if (service_listen(s, err) != 0 || service_load(s, err) != 0 ||
+        service_wait_for_topics(s, err) != 0)
         return -1;
     struct kafka_in_events events = {on_revoke, on_assigned, keep_waiting, s};
     if (kafka_in_open(cfg, &events, &s->in, err) != 0)
@@ -521,7 +326,7 @@ int run_service(const struct config *cfg, struct err *err)
     atomic_store(&s.tick_ns, clock_ns());
     int rc = start(&s, err);
     if (rc == 0) {
-        while (!stopping() && !kafka_in_failed(s.in) && !(cfg->stop_at_end && all_done(&s)))
+        while (!service_stopping() && !kafka_in_failed(s.in) && !(cfg->stop_at_end && all_done(&s)))
             poll_once(&s);
         if (kafka_in_failed(s.in))
             rc = err_set(err, ERR_UNAVAILABLE, "the consumer has failed for good");
@@ -534,7 +339,7 @@ int run_service(const struct config *cfg, struct err *err)
                       "stopped before everything in flight was committed; it will be read again");
             _exit(EXIT_NOT_DRAINED);
         }
-    } else if (stopping()) {
+    } else if (service_stopping()) {
         rc = 0;
     }
     finish(&s);

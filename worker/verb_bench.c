@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/file.h"
@@ -151,6 +152,7 @@ static double resident_mb(void)
 static void report(struct bench *b, double elapsed, double load_s, int threads, bool json)
 {
     const struct model_info *info = model_info(b->model);
+    struct buf name;
     size_t n = atomic_load(&b->n_samples);
     n = n < MAX_SAMPLES ? n : MAX_SAMPLES;
     if (n)
@@ -159,20 +161,28 @@ static void report(struct bench *b, double elapsed, double load_s, int threads, 
            p99 = n ? b->samples[n - 1 - (n - 1) / 100] * 1e3 : 0;
     double rate = (double)atomic_load(&b->headlines) / elapsed,
            tokens = (double)atomic_load(&b->tokens) / elapsed;
-    if (json)
+    if (json) {
+        buf_init(&name, 10000);
+        buf_put_json(&name, info->name, strlen(info->name));
         (void)printf(
-            "{\"family\":\"%s\",\"precision\":\"%s\",\"threads\":%d,\"batch\":%d,\"headlines_per_"
+            "{\"model\":{\"name\":\"%s\",\"version\":\"%s\"},\"family\":\"%s\",\"precision\":\"%"
+            "s\",\"threads\":%d,\"batch\":%d,\"headlines_per_"
             "s\":%.1f,"
             "\"tokens_per_s\":%.1f,\"latency_ms\":{\"p50\":%.4f,\"p99\":%.4f},\"load_s\":%.4f,"
             "\"weights_mb\":%.3f,\"resident_mb\":%.1f}\n",
-            info->family, precision_name(info->precision), threads, b->batch, rate, tokens, p50,
-            p99, load_s, (double)info->weights_bytes / 1e6, resident_mb());
-    else
-        (void)printf("%s, %s, %d thread(s), batch %d\n  %.0f headlines/s, %.0f tokens/s\n  batch "
+            name.data ? name.data : "", info->version, info->family,
+            precision_name(info->precision), threads, b->batch, rate, tokens, p50, p99, load_s,
+            (double)info->weights_bytes / 1e6, resident_mb());
+        buf_done(&name);
+    } else {
+        (void)printf("%s version %s, %s, %s, %d thread(s), batch %d\n  %.0f headlines/s, %.0f "
+                     "tokens/s\n  batch "
                      "latency p50 %.3f ms, "
                      "p99 %.3f ms\n  loaded in %.3f s, weights %.1f MB, resident %.1f MB\n",
-                     info->family, precision_name(info->precision), threads, b->batch, rate, tokens,
-                     p50, p99, load_s, (double)info->weights_bytes / 1e6, resident_mb());
+                     info->name, info->version, info->family, precision_name(info->precision),
+                     threads, b->batch, rate, tokens, p50, p99, load_s,
+                     (double)info->weights_bytes / 1e6, resident_mb());
+    }
 }
 
 int verb_bench(int argc, char **argv)
@@ -184,16 +194,17 @@ int verb_bench(int argc, char **argv)
     int n_rest = 0, status = 0;
     const char **rest = xcalloc((size_t)argc + 1, sizeof(char *));
     if (argc > 0 && strcmp(argv[0], "--help") == 0) {
-        (void)printf("usage: rubric-worker bench --model DIR --titles FILE\n\n");
+        (void)printf("usage: rubric-worker bench --model DIR --titles FILE\n"
+                     "       rubric-worker bench --registry URL --name NAME --titles FILE\n\n");
         options_help(options, N_OPTIONS, stdout);
         goto end;
     }
     int64_t begin = clock_ns();
-    if (options_read_args(o, argc, argv, rest, &n_rest, &err) != 0 ||
+    if (load_read_args(o, argc, argv, rest, &n_rest, &err) != 0 ||
         (n_rest && err_set(&err, ERR_USAGE, "unexpected argument \"%s\"", rest[0]) != 0) ||
         (!options_str(o, "titles") &&
          err_set(&err, ERR_USAGE, "titles is not set: the file of titles") != 0) ||
-        load_model(o, false, &m, NULL, &err) != 0) {
+        load_model(o, false, NULL, &m, NULL, &err) != 0) {
         (void)fprintf(stderr, "rubric-worker bench: %s\n", err.msg);
         status = err_exit_status(&err);
         goto end;

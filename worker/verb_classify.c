@@ -85,13 +85,14 @@ int verb_classify(int argc, char **argv)
     int n_rest = 0, status = 0;
     const char **rest = xcalloc((size_t)argc + 1, sizeof(char *));
     if (argc > 0 && strcmp(argv[0], "--help") == 0) {
-        (void)printf("usage: rubric-worker classify --model DIR < titles\n\n");
+        (void)printf("usage: rubric-worker classify --model DIR < titles\n"
+                     "       rubric-worker classify --registry URL --name NAME < titles\n\n");
         options_help(options, N_OPTIONS, stdout);
         goto end;
     }
-    if (options_read_args(o, argc, argv, rest, &n_rest, &err) != 0 ||
+    if (load_read_args(o, argc, argv, rest, &n_rest, &err) != 0 ||
         (n_rest && err_set(&err, ERR_USAGE, "unexpected argument \"%s\"", rest[0]) != 0) ||
-        load_model(o, false, &m, NULL, &err) != 0) {
+        load_model(o, false, NULL, &m, NULL, &err) != 0) {
         (void)fprintf(stderr, "rubric-worker classify: %s\n", err.msg);
         status = err_exit_status(&err);
         goto end;

@@ -1,7 +1,6 @@
 #include "worker/watch.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/signals.h"
 #include "models/registry.h"
 #include "worker/load.h"
 #include "worker/metrics.h"
@@ -229,11 +229,10 @@ int watch_open(const struct config *cfg, struct pipeline *p, struct watch **out,
     (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&w->cond, &attr);
     (void)pthread_condattr_destroy(&attr);
-    sigset_t all, before; /* see pipeline_open */
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    sigset_t before; /* see pipeline_open */
+    signals_hold(&before);
     int rc = pthread_create(&w->thread, NULL, watch_main, w);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    signals_release(&before);
     if (rc != 0) {
         (void)pthread_cond_destroy(&w->cond);
         (void)pthread_mutex_destroy(&w->lock);

@@ -9,6 +9,10 @@ import socket
 import subprocess
 import time
 
+# How much longer waits may take than on a quiet machine: programs under sanitizers, cores shared with others. It
+# stretches how long something is waited for, never what must come out.
+PATIENCE = float(os.environ.get("RUBRIC_E2E_PATIENCE", "1"))
+
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 _children = []
@@ -61,7 +65,8 @@ def free_port():
 
 
 def wait_for(what, condition, seconds=30.0, step=0.05):
-    """Calls condition until it returns something true, which is returned."""
+    """Calls condition until it returns something true, which is returned; seconds are for a quiet machine."""
+    seconds *= PATIENCE
     end = time.monotonic() + seconds
     while True:
         value = condition()

@@ -211,6 +211,41 @@ def test_other_labels_are_refused_unless_allowed(env):
     worker.stop()
 
 
+def _labels_after_a_restart(env, url):
+    """What was in service last is what a worker served, not what somebody looked at with the same cache."""
+    topics = env.topics(1)
+    r = Registry(env, url)
+    cache = os.path.join(env.folder, "cache")
+    first, other = r.push(env.model), r.push(variant(env, "other", _other_labels))
+    r.promote(first)
+    options = dict(model=None, registry=r.url, cache=cache, **POLL)
+    env.worker(topics, **options).wait_ready().stop()
+    r.promote(other)
+    said = subprocess.run([env.program(env.args.worker), "classify", "--registry", r.url, "--name", "news", "--cache", cache,
+                           "--json"], input=TITLES[0] + "\n", stdout=subprocess.PIPE, text=True, check=True, timeout=60).stdout
+    same("version that classify takes", json.loads(said)["model"]["version"], other)
+    worker = env.worker(topics, **options).wait_ready()
+    same("version in service after a restart", version_of(worker), first)
+    if not any(e.get("event") == "model-from-cache" and "other labels" in e["msg"] for e in worker.events()):
+        raise Failure(f"the log does not say why: {worker.text()[-800:]}")
+    worker.stop()
+    worker = env.worker(topics, allow_new_labels=True, **options).wait_ready()
+    same("version in service where it is allowed", version_of(worker), other)
+    worker.stop()
+
+
+def test_other_labels_stay_refused_after_a_restart(env):
+    _labels_after_a_restart(env, "dir:" + os.path.join(env.folder, "registry"))
+
+
+def test_other_labels_stay_refused_after_a_restart_with_redis(env):
+    server = Redis(os.path.join(env.folder, "redis"))
+    try:
+        _labels_after_a_restart(env, server.url)
+    finally:
+        server.stop()
+
+
 def test_what_is_wrong_with_a_version_leaves_the_old_one(env):
     """A file altered or cut short, an alias to nowhere, the registry gone: each told apart."""
     topics = env.topics(1)

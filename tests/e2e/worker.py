@@ -30,6 +30,7 @@ class Worker:
         self.argv = argv
         self.sent = set()
         whole = {k: v for k, v in os.environ.items() if not k.startswith("RUBRIC_")}
+        whole["XDG_CACHE_HOME"] = os.path.join(os.path.dirname(path), "cache-home")  # what one test leaves is no other's
         whole.update(environment or {})
         with open(path + ".out", "ab") as out, open(path + ".err", "ab") as err:
             self.child = spawn(argv, out, err, whole)

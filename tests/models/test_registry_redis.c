@@ -12,6 +12,7 @@
 
 #include "models/redis.h"
 #include "models/registry_chunks.h"
+#include "models/registry_lock.h"
 #include "tests/base/scratch.h"
 
 static char root[300], model[330], cache[330], url[64];
@@ -32,7 +33,8 @@ static int free_port(void)
 /* A command past the registry; the number that it answers with, 1 for a text, -1 for a failure. */
 static int64_t ask(const char *a, const char *b, const char *c, const char *d)
 {
-    static const char *const counting[] = {"APPEND", "DEL", "SETRANGE", "SCARD", "HSET"};
+    static const char *const counting[] = {"APPEND", "DEL",  "SETRANGE", "SCARD",
+                                           "HSET",   "XLEN", "ZREM"};
     struct redis_target t;
     struct redis_value *v = NULL;
     struct err err;
@@ -216,6 +218,36 @@ static void test_life(void **state)
     refused(registry_remove(r, "news", second, &err), &err, ERR_MISSING, second);
     refused(registry_set_alias(r, "news", "production", second, &err), &err, ERR_MISSING, second);
     must(registry_verify(r, "news", first, &err), &err);
+    registry_close(r);
+}
+
+/* With and without a lock it is one script, so it is one answer. */
+static void test_moves_only_from_where_it_is(void **state)
+{
+    (void)state;
+    struct registry *r = open_it();
+    struct registry_lock *l;
+    struct err err;
+    char first[REGISTRY_VERSION], second[REGISTRY_VERSION], said[100];
+    push_two(r, first, second);
+    must(registry_lock_take(url, r, "news", &l, &err), &err);
+    (void)snprintf(said, sizeof said, "production names nothing now, not %s", first);
+    refused(registry_move_alias(r, "news", "production", first, second, &err), &err, ERR_CONFLICT,
+            said);
+    refused(registry_lock_promote(l, "production", first, second, &err), &err, ERR_CONFLICT, said);
+    must(registry_lock_promote(l, "production", "", first, &err), &err);
+    (void)snprintf(said, sizeof said, "production names %s now, not nothing", first);
+    refused(registry_move_alias(r, "news", "production", "", second, &err), &err, ERR_CONFLICT,
+            said);
+    refused(registry_lock_promote(l, "production", "", second, &err), &err, ERR_CONFLICT, said);
+    must(registry_move_alias(r, "news", "production", first, second, &err), &err);
+    must(registry_lock_promote(l, "production", first, second, &err), &err); /* already there */
+    assert_int_equal(ask("XLEN", "rubric:{news}:history", NULL, NULL), 2);
+    /* A version whose name went, as if gc had come between the look at it and the change. */
+    assert_int_equal(ask("ZREM", "rubric:{news}:versions", first, NULL), 1);
+    refused(registry_set_alias(r, "news", "production", first, &err), &err, ERR_MISSING, first);
+    refused(registry_lock_promote(l, "production", second, first, &err), &err, ERR_MISSING, first);
+    registry_lock_release(l);
     registry_close(r);
 }
 
@@ -550,6 +582,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ONE(test_urls),
         ONE(test_life),
+        ONE(test_moves_only_from_where_it_is),
         ONE(test_gc),
         ONE(test_damage),
         ONE(test_eviction),

@@ -146,7 +146,7 @@ static void json_form(void **state)
     add(&r, 0, 0, 0.5f);
     add(&r, 1, 2, 0.5f);
     buf_init(&out, 1 << 20);
-    report_json(&r, names, &out);
+    report_json(&r, NULL, names, &out);
     json_t *doc = json_parse("report", out.data, out.len, NULL);
     assert_non_null(doc);
     near(json_real_value(json_object_get(doc, "accuracy")), 0.5);

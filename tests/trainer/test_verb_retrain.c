@@ -117,6 +117,7 @@ static void twice(void **state)
     path = file_path("%s/lineage.json", dir);
     run_expect_text(path, "\"train\": 200, \"dev\": 60");
     run_expect_text(path, "\"tolerance\": \"0.01\"");
+    run_expect_text(path, "\"skip-bad\": \"0\"");
     char *text = run_read(path, NULL);
     assert_null(strstr(text, run_dir)); /* no path, so that it is the same everywhere */
     free(text);
@@ -208,9 +209,39 @@ static void poisoned_beside_a_pushed_model(void **state)
     assert_int_equal(run_verb(verb_retrain, JOB("%/p")), 3);
     run_expect_text("stdout", "nothing promoted (suspect-data)");
     assert_int_equal(versions(), 2);
-    assert_int_equal(run_verb(verb_retrain, JOB("%/p"), "--kept-is-success", "--keep", "0"), 0);
+    assert_int_equal(
+        run_verb(verb_retrain, JOB("%/p"), "--kept-is-success", "--keep-versions", "0"), 0);
     run_expect_text("stdout", "nothing promoted (suspect-data)");
     assert_int_equal(versions(), 1);
+}
+
+/* fit's own --keep: what it is by default is what it is here. */
+static void options_of_the_fit_are_reached(void **state)
+{
+    (void)state;
+    assert_int_equal(run_verb(verb_retrain, "--arch", "textcnn", "--epochs", "1", "--data", TINY,
+                              "--keep", "accuracy", "--work", "%/w", REGISTRY),
+                     0);
+    run_expect_text("w/lineage.json", "\"keep\": \"accuracy\"");
+}
+
+/* What else lies in the directory stays there, and out of the version. */
+static void pushes_what_the_fit_wrote(void **state)
+{
+    (void)state;
+    char *work = file_path("%s/w/lost+found", run_dir);
+    assert_int_equal(file_mkdirs(work, NULL), 0);
+    free(work);
+    run_write("w/notes.txt", "mine");
+    assert_int_equal(run_verb(verb_retrain, JOB(TINY), "--work", "%/w"), 0);
+    char *path = file_path("r/news/versions/%s/notes.txt", production());
+    assert_false(run_exists(path));
+    free(path);
+    assert_true(run_exists("w/notes.txt"));
+    assert_true(run_exists("w/lineage.json"));
+    assert_false(run_exists("w/.push"));
+    assert_int_equal(run_verb(verb_retrain, JOB(TINY)), 3);
+    run_expect_text("stdout", "same-content");
 }
 
 static void first_model_below_minimum(void **state)
@@ -369,6 +400,8 @@ int main(void)
                                        T(poisoned_throughout),
                                        T(poisoned_beside_a_pushed_model),
                                        T(first_model_below_minimum),
+                                       T(options_of_the_fit_are_reached),
+                                       T(pushes_what_the_fit_wrote),
                                        T(other_labels),
                                        T(reordered_labels),
                                        T(two_at_once),

@@ -17,6 +17,9 @@ static void help_and_options(void **state)
         run_expect_text("stdout", line);
         run_expect_text("stdout", "  --print-config");
         free(line);
+        for (size_t k = 0; k < verbs[i]->n_opts; k++)
+            for (size_t l = 0; l < k; l++) /* the second of two could never be set */
+                assert_string_not_equal(verbs[i]->opts[k].name, verbs[i]->opts[l].name);
     }
     run_write("conf", "# comment\nepochs = 3\nbatch = 16\n");
     assert_int_equal(run_verb(verb_fit, "--config", "%/conf", "--batch=32", "--print-config"), 0);

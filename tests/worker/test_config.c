@@ -11,10 +11,10 @@
 #include "worker/kafka.h"
 
 static const char base[] =
-    "brokers = 127.0.0.1:9092\ninput = in\noutput = out\ndead-letter = dead\nmodel = /m\n";
+    "brokers = 127.0.0.1:9092\ninput = in\noutput = out\ndead-letter = dead\n";
 
 /* What `text` on top of the base is refused with; "" when it is accepted. */
-static const char *verdict(const char *text)
+static const char *verdict_without_model(const char *text)
 {
     static struct err err;
     struct config cfg;
@@ -26,6 +26,15 @@ static const char *verdict(const char *text)
         (void)kafka_check(&cfg, &err);
     options_close(o);
     return err.msg;
+}
+
+static const char *verdict(const char *text)
+{
+    char whole[2100];
+    /* Last, so that the lines of text keep their numbers. */
+    (void)snprintf(whole, sizeof whole, "%s%s", text,
+                   strstr(text, "model =") ? "" : "model = /m\n");
+    return verdict_without_model(whole);
 }
 
 static void accepts(void **state)
@@ -96,6 +105,27 @@ static void refuses(void **state)
         assert_string_equal(verdict(bad[i].text), bad[i].message);
 }
 
+static void checks_the_registry(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *message;
+    } bad[] = {
+        {"registry = ftp://h\n", "registry \"ftp://h\": expected dir:PATH, redis://HOST:PORT/DB"},
+        {"registry = redis://u:secret@h:x/0\n", "redis://u:****@h:x/0: "},
+        {"registry = dir:/r\nname = a/b\n", "name = \"a/b\": expected 1 to 64 of "},
+        {"registry = dir:/r\nalias = .x\n", "alias = \".x\": expected 1 to 64 of "},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        const char *said = verdict_without_model(bad[i].text);
+        if (strncmp(said, bad[i].message, strlen(bad[i].message)) != 0)
+            fail_msg("%s instead of %s", said, bad[i].message);
+        assert_null(strstr(said, "secret"));
+    }
+    assert_string_equal(verdict_without_model("registry = redis://:secret@h:6379/0\n"), "");
+    assert_string_equal(verdict_without_model("registry = dir:/r\nalias = candidate\n"), "");
+}
+
 static const char *ids_verdict(const char *ids)
 {
     char text[2000];
@@ -125,7 +155,7 @@ static void reads_schema_ids(void **state)
     struct config cfg;
     struct err err;
     struct options *o = options_open(config_options, config_n_options, "kafka.");
-    const char set[] = "wire-in = confluent\nschema-ids-in = 3, 70000,2147483647\n"
+    const char set[] = "model = /m\nwire-in = confluent\nschema-ids-in = 3, 70000,2147483647\n"
                        "wire-out = confluent\nschema-id-out = 305419896\n";
     assert_int_equal(options_read_text(o, "base", base, strlen(base), &err), 0);
     assert_int_equal(options_read_text(o, "file", set, strlen(set), &err), 0);
@@ -152,6 +182,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accepts),
         cmocka_unit_test(refuses),
+        cmocka_unit_test(checks_the_registry),
         cmocka_unit_test(reads_schema_ids),
         cmocka_unit_test(refuses_cooperative_assignors),
     };
