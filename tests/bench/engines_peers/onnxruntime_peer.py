@@ -1,4 +1,5 @@
-"""ONNX Runtime: fp32 and int8 (dynamic, per channel), as exported ("plain") and after its transformer optimiser.
+"""ONNX Runtime: fp32 and int8 (dynamic, per channel), as exported ("plain") and after its transformer optimiser; each
+with all threads on one work, and ("plain-streams", "optimised-streams") with works side by side on one thread each.
 
     onnxruntime_peer.py make ROW DIR plain|optimised fp32|int8    DIR/onnx/SETTING-PRECISION.onnx
 """
@@ -58,25 +59,29 @@ def make(row, folder, setting, precision):
 
 
 class Engine:
-    streams = 1
-
     def __init__(self, args):
         import onnxruntime
         self.version = onnxruntime.__version__
         o = onnxruntime.SessionOptions()
-        o.intra_op_num_threads = args.threads
+        graph, _, streams = args.setting.partition("-")
+        self.streams = args.threads if streams else 1
+        o.intra_op_num_threads = args.threads // self.streams
         o.inter_op_num_threads = 1
         o.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        self.session = onnxruntime.InferenceSession(path(args.model, args.setting, args.precision), o,
+        self.session = onnxruntime.InferenceSession(path(args.model, graph, args.precision), o,
                                                     providers=["CPUExecutionProvider"])
         self.names = {i.name for i in self.session.get_inputs()}
-        self.setting = f"{args.threads} threads, {args.setting} graph"
+        self.callers = peer.Callers(self.streams)
+        self.setting = f"{self.streams} x {o.intra_op_num_threads} threads, {graph} graph"
 
     def prepare(self, x):
         return {name: v for name, v in x.items() if name in self.names}
 
+    def one(self, x):
+        return self.session.run(["logits"], x)[0]
+
     def run(self, works):
-        return [self.session.run(["logits"], x)[0] for x in works]
+        return self.callers.map(self.one, works)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import json
 import os
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -56,6 +57,18 @@ def arrays(row, ids, width):
 def calibration(row, ids):
     """Titles one by one, as arrays, for static quantisation."""
     return [arrays(row, [title], len(title)) for title in ids]
+
+
+class Callers:
+    """Threads that call a one-work function side by side: a stream each. initialise runs once in each thread."""
+
+    def __init__(self, streams, initialise=None):
+        self.pool = ThreadPoolExecutor(streams, initializer=initialise) if streams > 1 else None
+
+    def map(self, one, works):
+        if not self.pool or len(works) == 1:
+            return [one(work) for work in works]
+        return list(self.pool.map(one, works))
 
 
 def softmax(x):

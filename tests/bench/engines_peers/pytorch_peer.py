@@ -1,4 +1,6 @@
-"""PyTorch: fp32, bf16 (autocast), int8 (dynamic quantisation of nn.Linear). And what all contestants run:
+"""PyTorch: fp32, bf16 (autocast), int8 (dynamic quantisation of nn.Linear), each with all threads on one work ("intra"),
+works side by side on one thread each ("streams"), and fp32 and bf16 through torch.compile ("compile", which needs a C++
+compiler). And what all contestants run:
 
     pytorch_peer.py make ROW DIR DATA    DIR/hf: a classifier of base size with random weights, as transformers saves it
     pytorch_peer.py work ROW DIR TITLES K FILE
@@ -101,15 +103,17 @@ def load(folder):
 
 class Engine:
     version = torch.__version__
-    streams = 1
 
     def __init__(self, args):
-        torch.set_num_threads(args.threads)
+        self.streams = args.threads if args.setting == "streams" else 1
+        threads = args.threads // self.streams
+        torch.set_num_threads(threads)
+        self.callers = peer.Callers(self.streams, lambda: torch.set_num_threads(threads))
         self.model = load(args.model)
         self.bf16 = args.precision == "bf16"
         if args.precision == "int8":
             self.model = torch.ao.quantization.quantize_dynamic(self.model, {torch.nn.Linear}, dtype=torch.qint8)
-        self.setting = f"{args.threads} threads"
+        self.setting = f"{self.streams} x {threads} threads"
         if args.setting == "compile":
             self.model = torch.compile(self.model, dynamic=True)
             self.setting += ", torch.compile"
@@ -117,9 +121,12 @@ class Engine:
     def prepare(self, x):
         return {name: torch.from_numpy(v) for name, v in x.items()}
 
-    def run(self, works):
+    def one(self, x):
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
-            return [self.model(**x).logits.float() for x in works]
+            return self.model(**x).logits.float()
+
+    def run(self, works):
+        return self.callers.map(self.one, works)
 
 
 if __name__ == "__main__":
