@@ -84,6 +84,18 @@ bench: build deps-test models
 	@env -u OPENBLAS_CORETYPE tests/bench/run --worker $(BUILD)/bin/rubric-worker --bare-loop $(BUILD)/bin/bare_loop \
 	  --kafka $(BUILD)/kafka --linear $(BUILD)/models/linear --textcnn $(BUILD)/models/textcnn $(BENCH)
 
+# This engine and its peers (PyTorch, ONNX Runtime, OpenVINO, CTranslate2) in turn on the same models and titles; the
+# first run installs the peers from PyPI and makes the models under $(BUILD)/peers, some 15 GB.
+.PHONY: bench-engines
+ENGINES ?= rubric,pytorch,onnxruntime,openvino,ctranslate2
+ROWS ?= bert,albert,xlnet
+TITLES ?= 384
+ROUNDS ?= 3
+bench-engines: build
+	$(call need,$(PACKAGES_PARITY))
+	@env -u OPENBLAS_CORETYPE tests/bench/engines --build $(BUILD) --shared $(dir $(DATA)) --titles-file $(DATA)/dev.txt \
+	  --rows $(ROWS) --engines $(ENGINES) --titles $(TITLES) --rounds $(ROUNDS) $(BENCH)
+
 # Exactly-once under SIGKILL and SIGTERM: 100,000 headlines, five seeds, and the same at least once.
 chaos: build deps-test
 	@tests/e2e/run $(E2E) -k chaos --rounds 5 --records 100000
