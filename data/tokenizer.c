@@ -344,13 +344,22 @@ static void encode_pieces(struct writer *w, const char *s, size_t n)
     encode_text(w, s + from, n - from);
 }
 
+/* Are there more than max characters?  Asked of long titles only. */
+static bool goes_on(const struct vocab *v, const char *title, size_t n, int32_t max)
+{
+    int32_t *more = xmalloc(((size_t)max + 1) * sizeof *more);
+    bool on = vocab_encode(v, title, n, more, max + 1) > max;
+    free(more);
+    return on;
+}
+
 int32_t tokenizer_encode(const struct tokenizer *t, const char *title, size_t n, int32_t *ids,
                          int32_t max, bool *cut)
 {
     if (t->vocab) {
         int32_t got = vocab_encode(t->vocab, title, n, ids, max);
         if (cut)
-            *cut = got == max;
+            *cut = got == max && goes_on(t->vocab, title, n, max);
         return got;
     }
     if (t->wordpiece)

@@ -43,6 +43,22 @@ int precision_parse(const char *name, enum precision *p, struct err *err)
                    "precision \"%.50s\" is not one of auto, fp32, bf16, int16, int8", name);
 }
 
+int model_options_parse(const char *precision, const char *head, struct model_options *out,
+                        struct err *err)
+{
+    static const char *const heads[] = {"auto", "pooled", "row"};
+    struct model_options got = {PRECISION_AUTO, MODEL_HEAD_AUTO};
+    if (precision_parse(precision, &got.precision, err) != 0)
+        return -1;
+    for (int i = 0; i < 3; i++)
+        if (strcmp(head, heads[i]) == 0) {
+            got.head = (enum model_head)i;
+            *out = got;
+            return 0;
+        }
+    return err_set(err, ERR_CONFIG, "head \"%.50s\" is not one of auto, pooled, row", head);
+}
+
 const char *precision_name(enum precision p)
 {
     return precisions[p];
@@ -259,10 +275,11 @@ const struct model_info *model_info(const struct model *m)
     return &m->info;
 }
 
-int32_t model_encode(const struct model *m, const char *title, size_t n, int32_t *ids, int32_t max)
+int32_t model_encode(const struct model *m, const char *title, size_t n, int32_t *ids, int32_t max,
+                     bool *cut)
 {
     return tokenizer_encode(m->tokenizer, title, n, ids,
-                            max < m->info.max_tokens ? max : m->info.max_tokens, NULL);
+                            max < m->info.max_tokens ? max : m->info.max_tokens, cut);
 }
 
 struct workspace *workspace_open(const struct model *m, int32_t max_titles, int32_t max_ids)

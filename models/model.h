@@ -48,6 +48,11 @@ struct model_info {
     const char *kernels;      /* the matrix product's name for logs, or NULL */
 };
 
+/* From the texts of options; an unknown one is an error that names what is known. */
+struct model_options;
+int model_options_parse(const char *precision, const char *head, struct model_options *out,
+                        struct err *err);
+
 struct model;
 struct workspace;
 
@@ -67,9 +72,11 @@ int model_open_with(const char *dir, const struct model_options *opt, struct mod
 void model_close(struct model *m); /* NULL allowed */
 const struct model_info *model_info(const struct model *m);
 
-/* Ids of a title that passed title_check: at most max (<= info->max_tokens is enough) are written,
- * their number returned (>= 1). */
-int32_t model_encode(const struct model *m, const char *title, size_t n, int32_t *ids, int32_t max);
+/* Ids of a title that passed title_check: at most max (<= info->max_tokens is enough; >= 2) are
+ * written, their number returned (>= 1).  *cut (NULL allowed): the title is longer, its end is left
+ * out. */
+int32_t model_encode(const struct model *m, const char *title, size_t n, int32_t *ids, int32_t max,
+                     bool *cut);
 
 /* For batches of up to max_titles titles and max_ids ids in all. */
 /* Times by kind of work are added to *p from now on (NULL: no more); false: the family keeps none. */

@@ -24,7 +24,7 @@ static void classify_chunk(void *arg, int piece, int thread)
     for (size_t i = first; i < end; i++, n++)
         start[n + 1] =
             start[n] + model_encode(job->m, d->text + d->offset[i], d->offset[i + 1] - d->offset[i],
-                                    ids + start[n], info->max_tokens);
+                                    ids + start[n], info->max_tokens, NULL);
     struct batch b = {.ids = ids, .start = start, .n = n};
     model_classify(job->m, job->ws[thread], &b, job->p + first * (size_t)info->n_labels);
     free(ids);

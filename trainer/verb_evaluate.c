@@ -25,6 +25,11 @@ static const struct opt opts[] = {
     {.name = "report",
      .type = OPT_STR,
      .help = "also write an HTML page with tables, a heat map and learning curves to this file"},
+    {.name = "head",
+     .type = OPT_CHOICE,
+     .def = "auto",
+     .choices = "auto|pooled|row",
+     .help = "what a transformer's plain linear head reads"},
     {.name = "precision",
      .type = OPT_CHOICE,
      .def = "auto",
@@ -115,15 +120,21 @@ static int run(const struct options *o, const char *const *words, int n, struct 
 {
     const char *data;
     char *dir = NULL;
-    enum precision precision;
+    struct model_options how;
     struct model *m;
     struct history h = {0};
     if (verb_no_words(words, n, err) != 0 || verb_need(o, "data", &data, err) != 0 ||
-        precision_parse(options_str(o, "precision"), &precision, err) != 0 ||
+        model_options_parse(options_str(o, "precision"), options_str(o, "head"), &how, err) != 0 ||
         find_model(o, &dir, err) != 0)
         return -1;
-    int rc = model_open(dir, precision, &m, err);
-    if (rc == 0) {
+    int rc = model_open_with(dir, &how, &m, err);
+    if (rc == 0 && model_info(m)->n_labels == 0) {
+        rc = err_set(err, ERR_FORMAT,
+                     "%s has no head yet: a bare encoder, which classifies nothing before it is "
+                     "fine-tuned",
+                     dir);
+        model_close(m);
+    } else if (rc == 0) {
         rc = options_str(o, "report") ? history_read(dir, &h, err) : 0;
         if (rc == 0)
             rc = evaluate_file(o, m, data, &h, err);

@@ -26,7 +26,7 @@ static void put_score(struct buf *out, const struct model_info *info, int32_t in
 }
 
 void answer_put(struct buf *out, const struct model_info *info, const char *title, size_t n,
-                const float *p, const int32_t *best, int32_t k)
+                bool cut, const float *p, const int32_t *best, int32_t k)
 {
     put_title(out, title, n);
     buf_puts(out, ",");
@@ -39,7 +39,7 @@ void answer_put(struct buf *out, const struct model_info *info, const char *titl
     }
     buf_puts(out, "],\"model\":{\"name\":");
     put_text(out, info->name, strlen(info->name));
-    buf_printf(out, ",\"version\":\"%s\"}}", info->version);
+    buf_printf(out, ",\"version\":\"%s\"}%s}", info->version, cut ? ",\"truncated\":true" : "");
 }
 
 void answer_put_error(struct buf *out, const char *title, size_t n, const char *error)

@@ -104,13 +104,14 @@ static void put_results(const struct ask *a, const struct served *s, const enum 
     int32_t *ids = xcalloc(a->n * (size_t)max, sizeof *ids);
     int32_t *best = xcalloc((size_t)info->n_labels, sizeof *best);
     float *p = xcalloc(a->n * (size_t)info->n_labels, sizeof *p);
+    bool *cut = xcalloc(a->n, sizeof *cut);
     struct workspace *ws = workspace_open(s->model, (int32_t)a->n, (int32_t)a->n * max);
     for (size_t i = 0; i < a->n; i++) {
         const json_t *t = title_of(a, i);
         if (faults[i] != TITLE_OK)
             continue;
         start[n + 1] = start[n] + model_encode(s->model, json_string_value(t),
-                                               json_string_length(t), ids + start[n], max);
+                                               json_string_length(t), ids + start[n], max, &cut[i]);
         n++;
     }
     model_classify(s->model, ws, &(struct batch){.ids = ids, .start = start, .n = n}, p);
@@ -125,9 +126,11 @@ static void put_results(const struct ask *a, const struct served *s, const enum 
             continue;
         }
         const float *row = p + (size_t)n++ * (size_t)info->n_labels;
-        answer_put(out, info, text, len, row, best, model_top_k(row, info->n_labels, a->top, best));
+        answer_put(out, info, text, len, cut[i], row, best,
+                   model_top_k(row, info->n_labels, a->top, best));
     }
     workspace_close(ws);
+    free(cut);
     free(start);
     free(ids);
     free(best);

@@ -114,7 +114,7 @@ static void run_slice(struct classifier *c, struct work *w, int32_t n)
 void classifier_run(struct classifier *c, struct work *w)
 {
     int64_t begin = clock_ns();
-    int32_t n = 0;
+    int32_t n = 0, truncated = 0;
     if (w->served != c->served)
         serve(c, w->served);
     c->start[0] = 0;
@@ -126,15 +126,18 @@ void classifier_run(struct classifier *c, struct work *w)
             run_slice(c, w, n);
             n = 0;
         }
+        bool cut;
         c->slots[n] = i;
         c->start[n + 1] =
             c->start[n] + model_encode(c->served->model, w->text.data + it->title, it->title_len,
-                                       c->ids + c->start[n], c->info->max_tokens);
+                                       c->ids + c->start[n], c->info->max_tokens, &cut);
         n++;
+        truncated += cut;
     }
     if (n)
         run_slice(c, w, n);
     metric_add(M_HEADLINES_CLASSIFIED, w->fill.titles);
+    metric_add(M_HEADLINES_TRUNCATED, truncated);
     metric_observe(M_BATCH_QUEUE_SECONDS, (double)(begin - w->fill.since_ns) * 1e-9, 1);
     metric_observe(M_STAGE_CLASSIFY_SECONDS, (double)(clock_ns() - begin) * 1e-9, 1);
 }

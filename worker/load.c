@@ -52,11 +52,12 @@ int load_registry(const struct options *o, struct registry **out, struct err *er
 
 /* A signal that interrupts a thread inside oneDNN's products overwrites what lies below its stack
  * pointer: none is taken meanwhile. */
-static int open_quietly(const char *dir, enum precision p, struct model **out, struct err *err)
+static int open_quietly(const char *dir, const struct model_options *p, struct model **out,
+                        struct err *err)
 {
     sigset_t before;
     signals_hold(&before);
-    int rc = model_open(dir, p, out, err);
+    int rc = model_open_with(dir, p, out, err);
     if (rc == 0 && served_warm_up(*out, err) != 0) {
         model_close(*out);
         rc = -1;
@@ -108,9 +109,9 @@ static void on_bytes(void *arg, int64_t bytes, int64_t of)
 }
 
 /* What the alias names now. serves: it will be in service. last: the directory of what was in service last, or NULL. */
-static int load_named(struct registry *r, const struct options *o, enum precision p, bool serves,
-                      const char *last, const struct load_steps *steps, struct model **out,
-                      struct err *err)
+static int load_named(struct registry *r, const struct options *o, const struct model_options *p,
+                      bool serves, const char *last, const struct load_steps *steps,
+                      struct model **out, struct err *err)
 {
     const char *name = options_str(o, "name"), *alias = options_str(o, "alias");
     char version[REGISTRY_VERSION], *dir = NULL;
@@ -139,9 +140,9 @@ static int load_named(struct registry *r, const struct options *o, enum precisio
     return rc;
 }
 
-static int load_from_registry(const struct options *o, enum precision p, bool check_labels,
-                              const struct load_steps *steps, struct model **out, char *stale,
-                              struct err *err)
+static int load_from_registry(const struct options *o, const struct model_options *p,
+                              bool check_labels, const struct load_steps *steps, struct model **out,
+                              char *stale, struct err *err)
 {
     struct registry *r;
     char version[REGISTRY_VERSION], *last = NULL;
@@ -167,10 +168,10 @@ int load_model(const struct options *o, bool check_labels, const struct load_ste
                struct model **out, char stale[LOAD_STALE], struct err *err)
 {
     const char *model = options_str(o, "model");
-    enum precision p;
+    struct model_options p;
     if (stale)
         stale[0] = '\0';
-    if (precision_parse(options_str(o, "precision"), &p, err) != 0)
+    if (model_options_parse(options_str(o, "precision"), options_str(o, "head"), &p, err) != 0)
         return -1;
     if (model && options_str(o, "registry"))
         return err_set(
@@ -181,7 +182,7 @@ int load_model(const struct options *o, bool check_labels, const struct load_ste
         return err_set(err, ERR_USAGE,
                        "no model: set model to a directory, or registry, name and alias");
     if (!model)
-        return load_from_registry(o, p, check_labels, steps, out, stale, err);
+        return load_from_registry(o, &p, check_labels, steps, out, stale, err);
     say(steps, "opening", model, "");
-    return open_quietly(model, p, out, err);
+    return open_quietly(model, &p, out, err);
 }

@@ -28,9 +28,19 @@
         {"cache-mb", OPT_INT, "4096", 1, 10000000, NULL, "bound on the cache", false},             \
         {"name", OPT_STR, "headlines", 0, 0, NULL, "name of the model in the registry", false},    \
         {"alias", OPT_STR, "production", 0, 0, NULL, "alias or version to run", false},            \
+        {"precision",                                                                              \
+         OPT_CHOICE,                                                                               \
+         "auto",                                                                                   \
+         0,                                                                                        \
+         0,                                                                                        \
+         "auto|fp32|bf16|int16|int8",                                                              \
+         "arithmetic of the model; what it or the processor lacks runs in fp32",                   \
+         false},                                                                                   \
     {                                                                                              \
-        "precision", OPT_CHOICE, "auto", 0, 0, "auto|fp32|bf16|int16|int8",                        \
-            "arithmetic of the model", false                                                       \
+        "head", OPT_CHOICE, "auto", 0, 0, "auto|pooled|row",                                       \
+            "what a transformer's plain linear head reads: the pooled first token, a token's "     \
+            "row, or as the file suggests",                                                        \
+            false                                                                                  \
     }
 
 /* The command line of a verb that is not the service. Without --model, RUBRIC_REGISTRY, RUBRIC_NAME,

@@ -33,6 +33,9 @@ static const struct {
                             "Records taken from the input topics.", NULL, NULL, 0},
     [M_HEADLINES_CLASSIFIED] = {"rubric_headlines_classified_total", COUNTER,
                                 "Headlines classified.", NULL, NULL, 0},
+    [M_HEADLINES_TRUNCATED] =
+        {"rubric_headlines_truncated_total", COUNTER,
+         "Headlines longer than the model reads, classified by their beginning.", NULL, NULL, 0},
     [M_OUTPUTS_PRODUCED] = {"rubric_outputs_produced_total", COUNTER,
                             "Records produced to output topics.", NULL, NULL, 0},
     [M_REVIEWS_PRODUCED] = {"rubric_reviews_produced_total", COUNTER,

@@ -12,6 +12,7 @@ enum metric {
     /* counters without labels */
     M_RECORDS_CONSUMED,
     M_HEADLINES_CLASSIFIED,
+    M_HEADLINES_TRUNCATED,
     M_OUTPUTS_PRODUCED,
     M_REVIEWS_PRODUCED,
     M_OFFSETS_OUT_OF_RANGE,

@@ -72,9 +72,14 @@ static int open_model(struct service *s, struct err *err)
     double seconds = (double)(clock_ns() - begin) * 1e-9;
     const struct model_info *info = s->served->info;
     metric_set(M_MODEL_LOAD_SECONDS, seconds);
-    log_info("model-loaded", "%s %s version %s, %d labels, %s, %.1f MB of weights, %.3f s",
+    log_info("model-loaded", "%s %s version %s, %d labels, %s%s%s, %.1f MB of weights, %.3f s",
              info->family, info->name, info->version, info->n_labels,
-             precision_name(info->precision), (double)info->weights_bytes / 1e6, seconds);
+             precision_name(info->precision), info->kernels ? " by " : "",
+             info->kernels ? info->kernels : "", (double)info->weights_bytes / 1e6, seconds);
+    const char *asked = options_str(s->cfg->options, "precision");
+    if (strcmp(asked, "auto") != 0 && strcmp(asked, precision_name(info->precision)) != 0)
+        log_warn("precision", "%s was asked for; this model on this processor runs in %s", asked,
+                 precision_name(info->precision));
     return 0;
 }
 

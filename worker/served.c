@@ -44,11 +44,24 @@ bool served_same_labels(const char *const *labels, int32_t n, const struct model
 
 static const char warm_up[][40] = {"一", "二〇二六年新闻标题", "A headline, 12:30"};
 
+int served_has_head(const struct model *m, struct err *err)
+{
+    const struct model_info *info = model_info(m);
+    return info->n_labels > 0
+               ? 0
+               : err_set(err, ERR_FORMAT,
+                         "model %s has no head yet: a bare encoder, which classifies "
+                         "nothing before it is fine-tuned",
+                         info->name);
+}
+
 /* The first batches would pay for page faults and lazy tables; and a model that makes no
  * probabilities of plain titles is none. */
 int served_warm_up(const struct model *m, struct err *err)
 {
     enum { N = sizeof warm_up / sizeof *warm_up };
+    if (served_has_head(m, err) != 0)
+        return -1;
     const struct model_info *info = model_info(m);
     int32_t start[N + 1] = {0}, max = info->max_tokens;
     int32_t *ids = xcalloc((size_t)max * N, sizeof *ids);
@@ -57,7 +70,7 @@ int served_warm_up(const struct model *m, struct err *err)
     int rc = 0;
     for (int i = 0; i < N; i++)
         start[i + 1] =
-            start[i] + model_encode(m, warm_up[i], strlen(warm_up[i]), ids + start[i], max);
+            start[i] + model_encode(m, warm_up[i], strlen(warm_up[i]), ids + start[i], max, NULL);
     model_classify(m, ws, &(struct batch){.ids = ids, .start = start, .n = N}, p);
     for (int i = 0; i < N && rc == 0; i++) {
         float sum = 0;

@@ -17,6 +17,8 @@ struct served {
 
 /* Whether next has these labels, in this order. */
 bool served_same_labels(const char *const *labels, int32_t n, const struct model_info *next);
+/* An error for a bare encoder. */
+int served_has_head(const struct model *m, struct err *err);
 /* Classifies a few plain titles with a model that is not in service yet: lazy tables and page faults are
  * paid here. Refused: one that makes no probabilities of them. */
 int served_warm_up(const struct model *m, struct err *err);

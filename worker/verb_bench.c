@@ -2,6 +2,7 @@
  * number of threads; time is that of the whole, latency that of a batch. */
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "base/cpu.h"
 #include "base/file.h"
 #include "data/title.h"
+#include "models/profile.h"
 #include "worker/load.h"
 #include "worker/verbs.h"
 
@@ -24,6 +26,8 @@ static const struct opt options[] = {
      false},
     {"seconds", OPT_REAL, "3", 0.01, 3600, NULL, "how long to measure, after a warm-up pass",
      false},
+    {"profile", OPT_BOOL, "false", 0, 0, NULL,
+     "where the time goes, by kind of work (transformers)", false},
     {"json", OPT_BOOL, "false", 0, 0, NULL, "print JSON", false},
 };
 #define N_OPTIONS (sizeof options / sizeof *options)
@@ -41,6 +45,8 @@ struct bench {
     atomic_size_t next;
     _Atomic int64_t headlines, tokens;
     double *samples; /* seconds of each batch */
+    bool wants_profile;
+    _Atomic int64_t spent_ns[PROFILE_OPS]; /* over all threads */
     atomic_size_t n_samples;
 };
 
@@ -81,7 +87,7 @@ static int64_t run_batch(struct bench *b, struct scratch *s, size_t from)
     for (int i = 0; i < b->batch; i++) {
         size_t t = (from + (size_t)i) % b->n;
         s->start[i + 1] = s->start[i] + model_encode(b->model, b->titles[t], b->lens[t],
-                                                     s->ids + s->start[i], max);
+                                                     s->ids + s->start[i], max, NULL);
     }
     struct batch batch = {.ids = s->ids, .start = s->start, .n = b->batch};
     model_classify(b->model, s->ws, &batch, s->p);
@@ -99,6 +105,8 @@ static void *bench_main(void *arg)
         .start = xcalloc((size_t)b->batch + 1, sizeof *s.start),
         .p = xcalloc((size_t)b->batch * (size_t)info->n_labels, sizeof *s.p),
     };
+    struct profile profile = {{0}};
+    bool profiled = b->wants_profile && workspace_profile(s.ws, &profile);
     for (int64_t now = clock_ns(); now < b->until_ns;) {
         size_t from = atomic_fetch_add(&b->next, (size_t)b->batch);
         int64_t tokens = run_batch(b, &s, from % b->n), end = clock_ns();
@@ -109,6 +117,8 @@ static void *bench_main(void *arg)
         atomic_fetch_add(&b->tokens, tokens);
         now = end;
     }
+    for (int i = 0; i < PROFILE_OPS && profiled; i++)
+        atomic_fetch_add(&b->spent_ns[i], profile.ns[i]);
     workspace_close(s.ws);
     free(s.ids);
     free(s.start);
@@ -124,6 +134,8 @@ static double measure(struct bench *b, int threads, double seconds)
     atomic_store(&b->headlines, 0);
     atomic_store(&b->tokens, 0);
     atomic_store(&b->n_samples, 0);
+    for (int i = 0; i < PROFILE_OPS; i++)
+        atomic_store(&b->spent_ns[i], 0);
     b->until_ns = begin + (int64_t)(seconds * 1e9);
     while (started < threads && pthread_create(&ids[started], NULL, bench_main, b) == 0)
         started++;
@@ -149,6 +161,29 @@ static double resident_mb(void)
     return (double)pages * (double)sysconf(_SC_PAGESIZE) / 1e6;
 }
 
+/* A line for each kind of work: its share of all threads' time, and what a headline costs of it. */
+static void report_profile(struct bench *b, bool json)
+{
+    double all = 0, headlines = (double)atomic_load(&b->headlines);
+    for (int i = 0; i < PROFILE_OPS; i++)
+        all += (double)atomic_load(&b->spent_ns[i]);
+    if (all == 0 && !json)
+        (void)printf("  no profile: this family keeps no times\n");
+    if (json)
+        (void)printf(",\"profile\":[");
+    for (int i = 0; i < PROFILE_OPS && all > 0; i++) {
+        double ns = (double)atomic_load(&b->spent_ns[i]);
+        if (json)
+            (void)printf("%s{\"op\":\"%s\",\"share\":%.4f,\"us_per_headline\":%.3f}", i ? "," : "",
+                         profile_name((enum profile_op)i), ns / all, ns / 1e3 / headlines);
+        else
+            (void)printf("  %-34s %5.1f %%  %10.1f us a headline\n",
+                         profile_name((enum profile_op)i), 100 * ns / all, ns / 1e3 / headlines);
+    }
+    if (json)
+        (void)printf("]");
+}
+
 static void report(struct bench *b, double elapsed, double load_s, int threads, bool json)
 {
     const struct model_info *info = model_info(b->model);
@@ -169,7 +204,7 @@ static void report(struct bench *b, double elapsed, double load_s, int threads, 
             "s\",\"threads\":%d,\"batch\":%d,\"headlines_per_"
             "s\":%.1f,"
             "\"tokens_per_s\":%.1f,\"latency_ms\":{\"p50\":%.4f,\"p99\":%.4f},\"load_s\":%.4f,"
-            "\"weights_mb\":%.3f,\"resident_mb\":%.1f}\n",
+            "\"weights_mb\":%.3f,\"resident_mb\":%.1f",
             name.data ? name.data : "", info->version, info->family,
             precision_name(info->precision), threads, b->batch, rate, tokens, p50, p99, load_s,
             (double)info->weights_bytes / 1e6, resident_mb());
@@ -183,6 +218,10 @@ static void report(struct bench *b, double elapsed, double load_s, int threads, 
                      threads, b->batch, rate, tokens, p50, p99, load_s,
                      (double)info->weights_bytes / 1e6, resident_mb());
     }
+    if (b->wants_profile)
+        report_profile(b, json);
+    if (json)
+        (void)printf("}\n");
 }
 
 int verb_bench(int argc, char **argv)
@@ -216,6 +255,7 @@ int verb_bench(int argc, char **argv)
         goto end;
     }
     b.model = m;
+    b.wants_profile = options_bool(o, "profile");
     b.batch = (int)options_int(o, "batch");
     b.samples = xcalloc(MAX_SAMPLES, sizeof *b.samples);
     int threads = (int)options_int(o, "threads");

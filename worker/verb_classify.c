@@ -41,12 +41,13 @@ static void classify_line(struct context *c, const char *title, size_t n)
             buf_printf(&c->out, "error\t%s\t%.*s\n", title_fault_name(fault), (int)n, title);
         return;
     }
-    int32_t start[2] = {0, model_encode(c->model, title, n, c->ids, c->info->max_tokens)};
+    bool cut;
+    int32_t start[2] = {0, model_encode(c->model, title, n, c->ids, c->info->max_tokens, &cut)};
     struct batch b = {.ids = c->ids, .start = start, .n = 1};
     model_classify(c->model, c->ws, &b, c->p);
     int32_t k = model_top_k(c->p, c->info->n_labels, c->k, c->best);
     if (c->json) {
-        answer_put(&c->out, c->info, title, n, c->p, c->best, k);
+        answer_put(&c->out, c->info, title, n, cut, c->p, c->best, k);
         buf_puts(&c->out, "\n");
         return;
     }

@@ -95,15 +95,18 @@ static int same_labels(const struct watch *w, const struct model_info *now,
 /* Opens what was fetched and puts it into service. */
 static enum metric_swap take_over(struct watch *w, const char *dir, struct err *err)
 {
-    enum precision precision;
+    struct model_options how;
     struct model *m;
     int64_t begin = clock_ns();
-    if (precision_parse(options_str(w->cfg->options, "precision"), &precision, err) != 0 ||
-        model_open(dir, precision, &m, err) != 0)
+    if (model_options_parse(options_str(w->cfg->options, "precision"),
+                            options_str(w->cfg->options, "head"), &how, err) != 0 ||
+        model_open_with(dir, &how, &m, err) != 0)
         return SWAP_UNLOADABLE;
     struct served *now = pipeline_served(w->pipeline);
     enum metric_swap outcome = SWAP_DONE;
-    if (same_labels(w, now->info, model_info(m), err) != 0)
+    if (served_has_head(m, err) != 0)
+        outcome = SWAP_UNLOADABLE;
+    else if (same_labels(w, now->info, model_info(m), err) != 0)
         outcome = SWAP_LABELS;
     else if (served_warm_up(m, err) != 0)
         outcome = SWAP_UNLOADABLE;

@@ -81,7 +81,7 @@ static int take_title(struct engine *e, size_t i, const json_t *title, struct er
         return err_set(err, ERR_FORMAT, "titles[%zu] is no string", i);
     }
     int32_t n =
-        model_encode(e->model, json_string_value(title), json_string_length(title), own, max);
+        model_encode(e->model, json_string_value(title), json_string_length(title), own, max, NULL);
     if (e->ids[i]) {
         if (n != e->len[i] || memcmp(own, e->ids[i], (size_t)n * sizeof *own) != 0)
             e->differ++;

@@ -182,7 +182,7 @@ static void test_no_allocation(void **state)
             assert_true(before > 0); /* the counter counts */
         for (int round = 0; round < 3; round++) {
             model_classify(m, ws, &titles, p);
-            (void)model_encode(m, "一丁丂", 9, own, 16);
+            (void)model_encode(m, "一丁丂", 9, own, 16, NULL);
             (void)model_top_k(p, 5, 3, best);
         }
         assert_int_equal(allocations, before);
@@ -201,15 +201,20 @@ static void test_encode(void **state)
     save_with(&cfg, 1);
     struct model *m = open_with(PRECISION_FP32);
     int32_t got[64];
-    assert_int_equal(model_encode(m, "一丁 x", 8, got, 64), 4); /* U+4E00 is id 3 */
+    bool cut = true;
+    assert_int_equal(model_encode(m, "一丁 x", 8, got, 64, &cut), 4); /* U+4E00 is id 3 */
+    assert_false(cut);
     assert_int_equal(got[0], 3);
     assert_int_equal(got[1], 4);
     assert_int_equal(got[2], VOCAB_SPACE);
     assert_int_equal(got[3], VOCAB_UNK);
     char text[60];
     memset(text, 'x', sizeof text);
-    assert_int_equal(model_encode(m, text, 60, got, 64), 16); /* cut at max_tokens */
-    assert_int_equal(model_encode(m, text, 60, got, 5), 5);
+    assert_int_equal(model_encode(m, text, 60, got, 64, &cut), 16); /* cut at max_tokens */
+    assert_true(cut);
+    assert_int_equal(model_encode(m, text, 16, got, 64, &cut), 16);
+    assert_false(cut);
+    assert_int_equal(model_encode(m, text, 60, got, 5, &cut), 5);
     model_close(m);
 }
 

@@ -129,7 +129,7 @@ static void test_tokenizers(void **state)
         assert_int_equal(n - 1, b.n);
         for (int32_t t = 0; t < b.n; t++) {
             int32_t got =
-                model_encode(m, text + start[t], (size_t)(start[t + 1] - start[t]), ids, 600);
+                model_encode(m, text + start[t], (size_t)(start[t + 1] - start[t]), ids, 600, NULL);
             assert_int_equal(got, b.start[t + 1] - b.start[t]);
             assert_memory_equal(ids, b.ids + b.start[t], (size_t)got * sizeof *ids);
         }
