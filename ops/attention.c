@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "ops/rows.h"
-#include "ops/softmax.h"
 
 enum { QUERIES = 32 /* that go through together: their scores stay in the first-level cache */ };
 
@@ -62,9 +61,7 @@ size_t attention_scratch(const struct attention *a)
 
 static void transpose(float *kt, const float *k, int ldk, int t, int d, int ld)
 {
-    for (int j = 0; j < t; j++)
-        for (int i = 0; i < d; i++)
-            kt[(size_t)i * (size_t)ld + (size_t)j] = k[(size_t)j * (size_t)ldk + (size_t)i];
+    rows()->transpose(kt, ld, k, ldk, t, d);
     for (int i = 0; i < d; i++)
         memset(kt + (size_t)i * (size_t)ld + t, 0, (size_t)(ld - t) * sizeof *kt);
 }
@@ -136,14 +133,17 @@ static void add_values(const struct attention *a, const struct room *r, int n, i
 static void finish_row(const struct attention *a, int h, float *s, int position, int t)
 {
     int seen = a->causal && position + 1 < t ? position + 1 : t;
-    if (a->scale != 1.0f)
-        rows()->scale(s, s, a->scale, seen);
-    if (a->distance_bias)
+    float scale = a->scale;
+    if (a->distance_bias) {
+        if (scale != 1.0f)
+            rows()->scale(s, s, scale, seen);
+        scale = 1.0f;
         rows()->add(s, s,
                     a->distance_bias + (size_t)h * (size_t)(2 * a->max_t - 1) + a->max_t - 1 -
                         position,
                     seen);
-    softmax_row(s, s, seen);
+    }
+    rows()->softmax_padded(s, scale, seen);
     for (int j = seen; j < t; j++)
         s[j] = 0.0f;
 }

@@ -59,6 +59,11 @@ struct rows {
     void (*dequantize)(float *y, const int32_t *sum, float scale, int32_t zero,
                        const float *w_scale, const int32_t *w_sum, const float *bias, int n);
     void (*widen_int8)(float *y, const int8_t *q, float scale, int n); /* y = scale q */
+    /* softmax(scale s) of n >= 1 scores in place, in whole vectors: s has room for n rounded up to
+     * ROWS_PAD, of which those up to the vector's end become 0. */
+    void (*softmax_padded)(float *s, float scale, int n);
+    void (*transpose)(float *y, int ldy, const float *x, int ldx, int m,
+                      int n); /* y[n,m] = x[m,n] transposed */
     /* C[m,n] = A[m,k] B[k,n], row-major with row strides; small ones, on one thread.  Whole vectors
      * are read and written: n rounded up to ROWS_PAD is what rows of B and C must have room for. */
     void (*product)(float *c, int ldc, const float *a, int lda, const float *b, int ldb, int m,

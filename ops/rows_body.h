@@ -264,4 +264,6 @@ const struct rows ROWS_TABLE = {
     .dequantize = rows_dequantize,
     .widen_int8 = rows_widen_int8,
     .product = rows_product,
+    .softmax_padded = rows_softmax_padded,
+    .transpose = rows_transpose,
 };

@@ -192,6 +192,90 @@ static void rows_dequantize(float *y, const int32_t *sum, float scale, int32_t z
         y[i] = (float)(sum[i] - zero * w_sum[i]) * (scale * w_scale[i]) + bias[i];
 }
 
+static inline float largest_of(vf v)
+{
+#if defined(__AVX512F__)
+    return _mm512_reduce_max_ps((__m512)v);
+#else
+    float best = v[0];
+    for (int i = 1; i < VL; i++)
+        best = v[i] > best ? v[i] : best;
+    return best;
+#endif
+}
+
+static inline float total_of(vf v)
+{
+#if defined(__AVX512F__)
+    return _mm512_reduce_add_ps((__m512)v);
+#else
+    return sum_of(v);
+#endif
+}
+
+/* Whole vectors: lanes beyond n take no part and become 0. */
+static void rows_softmax_padded(float *s, float scale, int n)
+{
+    vi lane = {0};
+    for (int k = 0; k < VL; k++)
+        lane[k] = k;
+    int whole = n / VL * VL;
+    const vi part = lane < n - whole;
+    vf most = splat(-INFINITY);
+    for (int i = 0; i < whole; i += VL)
+        most = max2(most, load(s + i));
+    if (whole < n)
+        most = max2(most, pick(part, load(s + whole), splat(-INFINITY)));
+    const vf shift = splat(scale * largest_of(most));
+    vf sum = splat(0.0f);
+    for (int i = 0; i < whole; i += VL) {
+        vf e = exp_of(load(s + i) * splat(scale) - shift);
+        store(s + i, e);
+        sum += e;
+    }
+    if (whole < n) {
+        vf e = pick(part, exp_of(load(s + whole) * splat(scale) - shift), splat(0.0f));
+        store(s + whole, e);
+        sum += e;
+    }
+    const vf per = splat(1.0f / total_of(sum));
+    for (int i = 0; i < n; i += VL)
+        store(s + i, load(s + i) * per);
+}
+
+/* Four by four in registers: a row of the result gets four neighbours at a time. */
+typedef float v4f __attribute__((vector_size(16)));
+static void rows_transpose(float *y, int ldy, const float *x, int ldx, int m, int n)
+{
+    int i = 0;
+    for (; i + 4 <= m; i += 4) {
+        const float *from = x + (size_t)i * (size_t)ldx;
+        int j = 0;
+        for (; j + 4 <= n; j += 4) {
+            v4f r[4];
+            for (int k = 0; k < 4; k++)
+                memcpy(&r[k], from + (size_t)k * (size_t)ldx + j, sizeof r[k]);
+            v4f a = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5),
+                b = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7),
+                c = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5),
+                d = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
+            const v4f out[4] = {__builtin_shufflevector(a, c, 0, 1, 4, 5),
+                                __builtin_shufflevector(a, c, 2, 3, 6, 7),
+                                __builtin_shufflevector(b, d, 0, 1, 4, 5),
+                                __builtin_shufflevector(b, d, 2, 3, 6, 7)};
+            for (int k = 0; k < 4; k++)
+                memcpy(y + (size_t)(j + k) * (size_t)ldy + i, &out[k], sizeof out[k]);
+        }
+        for (; j < n; j++)
+            for (int k = 0; k < 4; k++)
+                y[(size_t)j * (size_t)ldy + (size_t)(i + k)] =
+                    from[(size_t)k * (size_t)ldx + (size_t)j];
+    }
+    for (; i < m; i++)
+        for (int j = 0; j < n; j++)
+            y[(size_t)j * (size_t)ldy + (size_t)i] = x[(size_t)i * (size_t)ldx + (size_t)j];
+}
+
 static void rows_widen_int8(float *y, const int8_t *q, float scale, int n)
 {
     for (int i = 0; i < n; i++)

@@ -216,6 +216,45 @@ static void small_products(const struct rows *r)
             }
 }
 
+static void softmax_is_softmax(const struct rows *r)
+{
+    for (int n = 1; n <= 70; n++) {
+        int ld = (n + ROWS_PAD - 1) / ROWS_PAD * ROWS_PAD;
+        float *s = numbers((size_t)ld, 1, 30), *x = numbers((size_t)ld, 1, 30);
+        double most = -1e30, sum = 0;
+        for (int i = 0; i < n; i++)
+            most = fmax(most, 0.25 * x[i]);
+        for (int i = 0; i < n; i++)
+            sum += exp(0.25 * x[i] - most);
+        for (int i = n; i < ld; i++)
+            s[i] = 1e30f; /* takes no part */
+        r->softmax_padded(s, 0.25f, n);
+        for (int i = 0; i < n; i++)
+            assert_near(s[i], exp(0.25 * x[i] - most) / sum, 1e-6);
+        free(s);
+        free(x);
+    }
+}
+
+static void transposed(const struct rows *r)
+{
+    static const int ms[] = {1, 3, 4, 9, 20}, ns[] = {1, 4, 7, 64};
+    for (int a = 0; a < 5; a++)
+        for (int b = 0; b < 4; b++) {
+            int m = ms[a], n = ns[b];
+            float *x = numbers((size_t)(m * (n + 2)), 1, 1),
+                  *y = numbers((size_t)(n * (m + 3)), 2, 1);
+            float kept = y[m];
+            r->transpose(y, m + 3, x, n + 2, m, n);
+            for (int i = 0; i < m; i++)
+                for (int j = 0; j < n; j++)
+                    assert_true(y[j * (m + 3) + i] == x[i * (n + 2) + j]);
+            assert_true(y[m] == kept);
+            free(x);
+            free(y);
+        }
+}
+
 #define EACH(name)                                                                                 \
     static void test_##name(void **state)                                                          \
     {                                                                                              \
@@ -229,6 +268,8 @@ EACH(bf16_rounds)
 EACH(quantised_is_near)
 EACH(dequantised)
 EACH(small_products)
+EACH(softmax_is_softmax)
+EACH(transposed)
 
 int main(void)
 {
@@ -236,7 +277,8 @@ int main(void)
         cmocka_unit_test(test_norms_are_norms),   cmocka_unit_test(test_activations),
         cmocka_unit_test(test_sums_and_products), cmocka_unit_test(test_bf16_rounds),
         cmocka_unit_test(test_quantised_is_near), cmocka_unit_test(test_dequantised),
-        cmocka_unit_test(test_small_products),
+        cmocka_unit_test(test_small_products),    cmocka_unit_test(test_softmax_is_softmax),
+        cmocka_unit_test(test_transposed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
