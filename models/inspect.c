@@ -8,8 +8,8 @@
 #include "base/json.h"
 #include "models/arch.h"
 #include "models/body_parts.h"
+#include "models/checkpoint.h"
 #include "models/params.h"
-#include "models/safetensors.h"
 #include "models/transformer.h"
 
 enum { MAX_JSON = 16 << 20, MAX_DEPTH = 16, COLUMN = 52 };
@@ -197,19 +197,17 @@ static int inspect(const json_t *config, const struct tensor_set *set, enum prec
 int model_inspect(const char *dir, enum precision precision, struct buf *out, struct err *err)
 {
     char *config_path = file_path("%s/config.json", dir);
-    char *weights_path = file_path("%s/model.safetensors", dir);
-    struct safetensors *st = NULL;
+    struct checkpoint *ck = NULL;
     json_t *config = json_parse_file(config_path, MAX_JSON, err);
     int rc = config ? 0 : -1;
     if (rc == 0 && !json_is_object(config))
         rc = err_set(err, ERR_FORMAT, "%s: expected an object", config_path);
     if (rc == 0)
-        rc = safetensors_open(weights_path, &st, err);
+        rc = checkpoint_open(dir, &ck, err);
     if (rc == 0)
-        rc = inspect(config, safetensors_tensors(st), precision, out, err);
-    safetensors_close(st);
+        rc = inspect(config, checkpoint_tensors(ck), precision, out, err);
+    checkpoint_close(ck);
     json_decref(config);
     free(config_path);
-    free(weights_path);
     return rc;
 }

@@ -11,7 +11,7 @@
 #include "data/dataset.h"
 #include "data/tokenizer.h"
 #include "models/arch.h"
-#include "models/safetensors.h"
+#include "models/checkpoint.h"
 
 enum { MAX_JSON = 16 << 20, SHORT_VERSION = 12 };
 
@@ -176,21 +176,19 @@ static int name_labels(struct model *m, int32_t n, struct err *err)
 
 static int open_weights(const char *dir, struct arch_source *src, struct model *m, struct err *err)
 {
-    char *path = file_path("%s/model.safetensors", dir);
-    struct safetensors *st = NULL;
+    struct checkpoint *ck = NULL;
     struct arch_facts facts;
-    int rc = sha256_file(path, m->info.sha256, NULL, err);
-    if (rc == 0)
-        rc = safetensors_open(path, &st, err);
+    int rc = checkpoint_open(dir, &ck, err);
     if (rc == 0) {
-        src->weights = safetensors_tensors(st);
+        src->weights = checkpoint_tensors(ck);
+        (void)snprintf(m->info.sha256, sizeof m->info.sha256, "%s", checkpoint_sha256(ck));
         rc = m->arch->open(src, &m->impl, &facts, err);
         /* Some of its messages name the file already. */
-        if (rc != 0 && err && !strstr(err->msg, path) && !strstr(err->msg, src->config_path))
-            (void)err_prefix(err, "%s", path);
+        if (rc != 0 && err && !strstr(err->msg, src->weights->name) &&
+            !strstr(err->msg, src->config_path))
+            (void)err_prefix(err, "%s", src->weights->name);
     }
-    safetensors_close(st);
-    free(path);
+    checkpoint_close(ck);
     if (rc != 0)
         return -1;
     if (m->classes.n == 0 && facts.n_labels > 0 && name_labels(m, facts.n_labels, err) != 0)

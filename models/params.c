@@ -246,10 +246,12 @@ static void layer_name(const struct search *s, const char *pattern, int32_t laye
     name[at] = '\0';
 }
 
-/* Old files call LayerNorm's weight gamma and its bias beta. */
+/* Old files call LayerNorm's weight gamma and its bias beta; T5's one vocabulary goes by two names, of
+ * which a file may have either. */
 static bool old_name(const char *name, char *old)
 {
-    static const char *const pairs[][2] = {{"LayerNorm.weight", "LayerNorm.gamma"},
+    static const char *const pairs[][2] = {{"shared.weight", "encoder.embed_tokens.weight"},
+                                           {"LayerNorm.weight", "LayerNorm.gamma"},
                                            {"LayerNorm.bias", "LayerNorm.beta"},
                                            {"layer_norm.weight", "layer_norm.gamma"},
                                            {"layer_norm.bias", "layer_norm.beta"}};
@@ -342,12 +344,17 @@ static int take_stack(struct search *s, enum stack stack, const struct param_row
 
 static int find_prefix(struct search *s, const char *anchor)
 {
-    size_t m = strlen(anchor), best = SIZE_MAX;
+    char other[MAX_NAME];
+    size_t best = SIZE_MAX;
+    bool has_other = old_name(anchor, other);
     for (size_t i = 0; i < s->set->n; i++) {
         const char *name = s->set->tensors[i].name;
-        size_t n = strlen(name);
+        size_t n = strlen(name), m = strlen(anchor);
+        if (has_other && n >= strlen(other) && strcmp(name + n - strlen(other), other) == 0)
+            m = strlen(other);
         bool at_border = n == m || (n > m && name[n - m - 1] == '.');
-        if (!at_border || strcmp(name + n - m, anchor) != 0 || n - m >= best || n - m >= MAX_NAME)
+        if (!at_border || n - m >= best || n - m >= MAX_NAME ||
+            (strcmp(name + n - m, anchor) != 0 && (!has_other || strcmp(name + n - m, other) != 0)))
             continue;
         best = n - m;
         memcpy(s->prefix, name, best);

@@ -1,8 +1,8 @@
 /* The engine of this repository as one contestant of tests/bench/engines, with the line protocol of
  * its peers (engines_peers/peer.py): a JSON object a line on stdout for each line on stdin.
  *     (start)            {"ready": true, ...} once the model has answered one title
- *     sorted, padded     one pass over all titles in works of at most --batch titles, longest first
- *                        or as they come; nothing is padded in either: {"s": seconds, "rss_mb": ...}
+ *     sorted, padded     one pass over all titles in works of a quarter of --batch titles, longest
+ *                        first or as they come; nothing is padded in either: {"s": seconds, "rss_mb": ...}
  *     single             the first --singles titles one after another: {"s": ..., "ms": [latency of
  *                        each], ...}
  *     answers            {"answers": [[probabilities] of each title]}
@@ -292,8 +292,10 @@ static int engine_open(struct engine *e, const struct options *o, double *load_s
     for (int32_t i = 0; i < e->n; i++)
         most = e->len[i] > most ? e->len[i] : most;
     e->singles = (int32_t)options_int(o, "singles");
-    plan_open(&e->sorted, e, batch, true);
-    plan_open(&e->padded, e, batch, false);
+    /* A peer runs a batch on all its threads together; here each thread takes a quarter of one. */
+    int32_t piece = batch >= 4 ? batch / 4 : batch;
+    plan_open(&e->sorted, e, piece, true);
+    plan_open(&e->padded, e, piece, false);
     e->p = xcalloc((size_t)e->n * (size_t)e->n_labels, sizeof *e->p);
     e->ws = xcalloc((size_t)e->threads, sizeof *e->ws);
     e->offs = xcalloc((size_t)e->threads, sizeof *e->offs);

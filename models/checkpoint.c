@@ -1,0 +1,234 @@
+#include "models/checkpoint.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "models/safetensors.h"
+#include "models/torch_file.h"
+
+enum { MAX_INDEX = 64 << 20 };
+
+/* One file; exactly one of the two readers has it. */
+struct part {
+    char *name;
+    struct safetensors *safetensors;
+    struct torch_file *torch;
+};
+
+struct checkpoint {
+    char *name; /* of the file, or of the index */
+    struct part *parts;
+    size_t n_parts;
+    struct tensor *tensors; /* of several files together */
+    struct tensor_set set;
+    char sha256[SHA256_HEX];
+};
+
+static bool ends_with(const char *s, const char *end)
+{
+    size_t n = strlen(s), m = strlen(end);
+    return n >= m && strcmp(s + n - m, end) == 0;
+}
+
+static const struct tensor_set *set_of(const struct part *p)
+{
+    return p->torch ? torch_file_tensors(p->torch) : safetensors_tensors(p->safetensors);
+}
+
+static int open_part(const char *dir, const char *name, struct part *p, struct err *err)
+{
+    char *path = file_path("%s/%s", dir, name);
+    int rc = ends_with(name, ".safetensors") ? safetensors_open(path, &p->safetensors, err)
+                                             : torch_file_open(path, &p->torch, err);
+    if (rc == 0)
+        p->name = xstrdup(name);
+    free(path);
+    return rc;
+}
+
+static int open_single(const char *dir, const char *name, struct checkpoint *ck, struct err *err)
+{
+    ck->name = file_path("%s/%s", dir, name);
+    ck->parts = xcalloc(1, sizeof *ck->parts);
+    ck->n_parts = 1;
+    /* Hashed first: a message about the bytes should be about those that were hashed. */
+    if (sha256_file(ck->name, ck->sha256, NULL, err) != 0 ||
+        open_part(dir, name, ck->parts, err) != 0)
+        return -1;
+    ck->set = *set_of(ck->parts);
+    return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct part *)a)->name, ((const struct part *)b)->name);
+}
+
+/* The files that an index names, each once, opened. */
+static int open_shards(const char *dir, const json_t *map, struct checkpoint *ck, struct err *err)
+{
+    const char *key;
+    json_t *value;
+    size_t n = json_object_size(map);
+    ck->parts = xcalloc(n + 1, sizeof *ck->parts);
+    json_object_foreach((json_t *)(uintptr_t)map, key, value)
+    {
+        const char *file = json_string_value(value);
+        size_t i = 0;
+        if (!file || !*file || strchr(file, '/') || strchr(file, '\\') || *file == '.' ||
+            !(ends_with(file, ".safetensors") || ends_with(file, ".bin")))
+            return err_set(err, ERR_FORMAT,
+                           "%s: \"%.200s\" is in \"%.200s\", which names no file beside the index",
+                           ck->name, key, file ? file : "nothing");
+        while (i < ck->n_parts && strcmp(ck->parts[i].name, file) != 0)
+            i++;
+        if (i < ck->n_parts)
+            continue;
+        if (open_part(dir, file, &ck->parts[i], err) != 0)
+            return err_prefix(err, "%s", ck->name);
+        ck->n_parts++;
+    }
+    qsort(ck->parts, ck->n_parts, sizeof *ck->parts, by_name);
+    return 0;
+}
+
+static int gather(const json_t *map, struct checkpoint *ck, struct err *err)
+{
+    const char *key;
+    json_t *value;
+    ck->tensors = xcalloc(json_object_size(map) + 1, sizeof *ck->tensors);
+    json_object_foreach((json_t *)(uintptr_t)map, key, value)
+    {
+        struct part *p = ck->parts;
+        while (strcmp(p->name, json_string_value(value)) != 0)
+            p++;
+        const struct tensor *t = tensor_set_find(set_of(p), key);
+        if (!t)
+            return err_set(err, ERR_INCOMPLETE,
+                           "%s: tensor \"%s\" is not in %s, where it should be", ck->name, key,
+                           p->name);
+        ck->tensors[ck->set.n++] = *t;
+    }
+    ck->set.name = ck->name;
+    ck->set.tensors = ck->tensors;
+    return 0;
+}
+
+static int hash_shards(const char *dir, struct checkpoint *ck, struct err *err)
+{
+    struct sha256 *s = sha256_open();
+    int rc = 0;
+    for (size_t i = 0; i < ck->n_parts && rc == 0; i++) {
+        char hex[SHA256_HEX], *path = file_path("%s/%s", dir, ck->parts[i].name);
+        rc = sha256_file(path, hex, NULL, err);
+        if (rc == 0)
+            sha256_add(s, hex, SHA256_HEX - 1);
+        free(path);
+    }
+    sha256_close(s, rc == 0 ? ck->sha256 : NULL);
+    return rc;
+}
+
+static int open_index(const char *dir, const char *name, struct checkpoint *ck, struct err *err)
+{
+    ck->name = file_path("%s/%s", dir, name);
+    json_t *index = json_parse_file(ck->name, MAX_INDEX, err);
+    const json_t *map = json_object_get(index, "weight_map");
+    int rc = index ? 0 : -1;
+    if (rc == 0 && (!json_is_object(map) || json_object_size(map) == 0))
+        rc = err_set(err, ERR_FORMAT, "%s: no \"weight_map\" of tensors to files", ck->name);
+    if (rc == 0)
+        rc = open_shards(dir, map, ck, err);
+    if (rc == 0)
+        rc = gather(map, ck, err);
+    if (rc == 0)
+        rc = hash_shards(dir, ck, err);
+    json_decref(index);
+    return rc;
+}
+
+/* A state dictionary under a name of its own. */
+static int open_other(const char *dir, struct checkpoint *ck, struct err *err)
+{
+    struct file_list list;
+    const char *found = NULL;
+    int rc = file_list(dir, &list, err), n = 0;
+    if (rc != 0)
+        return -1;
+    for (size_t i = 0; i < list.n; i++)
+        if (ends_with(list.names[i], ".bin") || ends_with(list.names[i], ".pt")) {
+            found = list.names[i];
+            n++;
+        }
+    if (n == 1)
+        rc = open_single(dir, found, ck, err);
+    else if (n == 0)
+        rc =
+            err_set(err, ERR_MISSING,
+                    "%s: no weights: neither model.safetensors nor pytorch_model.bin, nor an index "
+                    "of either, nor another file ending in .bin or .pt",
+                    dir);
+    else
+        rc = err_set(err, ERR_CONFLICT,
+                     "%s: %d files end in .bin or .pt, and none is called model.safetensors or "
+                     "pytorch_model.bin",
+                     dir, n);
+    file_list_free(&list);
+    return rc;
+}
+
+static bool has(const char *dir, const char *name)
+{
+    char *path = file_path("%s/%s", dir, name);
+    bool yes = file_exists(path);
+    free(path);
+    return yes;
+}
+
+int checkpoint_open(const char *dir, struct checkpoint **out, struct err *err)
+{
+    static const char *const files[] = {"model.safetensors", "model.safetensors.index.json",
+                                        "pytorch_model.bin", "pytorch_model.bin.index.json", NULL};
+    struct checkpoint *ck = xcalloc(1, sizeof *ck);
+    int i = 0, rc;
+    while (files[i] && !has(dir, files[i]))
+        i++;
+    if (!files[i])
+        rc = open_other(dir, ck, err);
+    else
+        rc = (i % 2 ? open_index : open_single)(dir, files[i], ck, err);
+    if (rc != 0) {
+        checkpoint_close(ck);
+        return -1;
+    }
+    *out = ck;
+    return 0;
+}
+
+void checkpoint_close(struct checkpoint *ck)
+{
+    if (!ck)
+        return;
+    for (size_t i = 0; i < ck->n_parts; i++) {
+        safetensors_close(ck->parts[i].safetensors);
+        torch_file_close(ck->parts[i].torch);
+        free(ck->parts[i].name);
+    }
+    free(ck->parts);
+    free(ck->tensors);
+    free(ck->name);
+    free(ck);
+}
+
+const struct tensor_set *checkpoint_tensors(const struct checkpoint *ck)
+{
+    return &ck->set;
+}
+
+const char *checkpoint_sha256(const struct checkpoint *ck)
+{
+    return ck->sha256;
+}

@@ -1,0 +1,24 @@
+/* The weights of a model directory, whatever file holds them.  Looked for in this order; the first
+ * that is there is it:
+ *     model.safetensors
+ *     model.safetensors.index.json   shards: "weight_map" says which file holds which tensor
+ *     pytorch_model.bin              (models/torch_file.h)
+ *     pytorch_model.bin.index.json
+ *     the one other file that ends in .bin or .pt: a state dictionary saved by hand
+ * A shard's name is a plain file name in the directory.  Tensors of an index are exactly those that it
+ * maps. */
+#ifndef MODELS_CHECKPOINT_H
+#define MODELS_CHECKPOINT_H
+
+#include "base/err.h"
+#include "base/sha256.h"
+#include "models/tensors.h"
+
+struct checkpoint; /* const after open, shared by threads */
+int checkpoint_open(const char *dir, struct checkpoint **out, struct err *err);
+void checkpoint_close(struct checkpoint *ck); /* NULL allowed */
+const struct tensor_set *checkpoint_tensors(const struct checkpoint *ck);
+/* Of the file's bytes; of shards, of their digests in hexadecimal, in the order of their names. */
+const char *checkpoint_sha256(const struct checkpoint *ck);
+
+#endif
