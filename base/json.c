@@ -4,25 +4,41 @@
 
 #include "base/file.h"
 
-json_t *json_parse(const char *name, const char *data, size_t len, struct err *err)
+static json_t *parse(const char *name, const char *data, size_t len, size_t flags, struct err *err)
 {
     json_error_t je;
-    json_t *v = json_loadb(data ? data : "", len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &je);
+    json_t *v =
+        json_loadb(data ? data : "", len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | flags, &je);
     if (!v)
         (void)err_set(err, ERR_FORMAT, "%s: line %d column %d: %s", name, je.line, je.column,
                       je.text);
     return v;
 }
 
-json_t *json_parse_file(const char *path, size_t max, struct err *err)
+json_t *json_parse(const char *name, const char *data, size_t len, struct err *err)
+{
+    return parse(name, data, len, 0, err);
+}
+
+static json_t *parse_file(const char *path, size_t max, size_t flags, struct err *err)
 {
     char *data;
     size_t len;
     if (file_read(path, max, &data, &len, err) != 0)
         return NULL;
-    json_t *v = json_parse(path, data, len, err);
+    json_t *v = parse(path, data, len, flags, err);
     free(data);
     return v;
+}
+
+json_t *json_parse_file(const char *path, size_t max, struct err *err)
+{
+    return parse_file(path, max, 0, err);
+}
+
+json_t *json_parse_file_as_reals(const char *path, size_t max, struct err *err)
+{
+    return parse_file(path, max, JSON_DECODE_INT_AS_REAL, err);
 }
 
 int json_get_int(const json_t *obj, const char *key, long min, long max, long *out, struct err *err)

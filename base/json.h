@@ -12,6 +12,8 @@
  * name goes into messages. */
 json_t *json_parse(const char *name, const char *data, size_t len, struct err *err);
 json_t *json_parse_file(const char *path, size_t max, struct err *err);
+/* The same with every integer as a real, for files that may hold integers beyond 64 bits. */
+json_t *json_parse_file_as_reals(const char *path, size_t max, struct err *err);
 
 /* An upper bound of the bytes that parsing data[0..len) allocates, valid JSON or not; one pass, no
  * allocation. The parser itself knows no bound, and [[],[],… takes fifty times its length: ask

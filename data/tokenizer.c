@@ -38,7 +38,8 @@ static int read_config(const char *dir, json_t **out, struct err *err)
     int rc = 0;
     *out = NULL;
     if (file_exists(path)) {
-        *out = json_parse_file(path, MAX_CONFIG, err);
+        /* transformers writes a "model_max_length" of 10^30 where there is no limit. */
+        *out = json_parse_file_as_reals(path, MAX_CONFIG, err);
         rc = *out ? 0 : -1;
         if (*out && !json_is_object(*out))
             rc = err_set(err, ERR_FORMAT, "%s: expected an object", path);

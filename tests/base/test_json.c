@@ -68,6 +68,13 @@ static void files(void **state)
     assert_non_null(v);
     json_decref(v);
     free(path);
+    path = scratch_write("c.json", "{\"x\":1000000000000000019884624838656}", 37);
+    assert_null(json_parse_file(path, 100, &e));
+    v = json_parse_file_as_reals(path, 100, &e);
+    assert_non_null(v);
+    assert_true(json_is_real(json_object_get(v, "x")));
+    json_decref(v);
+    free(path);
 }
 
 static void members(void **state)
