@@ -14,9 +14,11 @@
 #define ROOT "tests/golden/transformers"
 #define TOLERANCE 1e-4 /* of the largest number of the tensor */
 
-static const char *const rows[] = {
-    "bert",   "bert-odd",      "bert-bare", "mengzi", "ernie",      "electra", "electra-small",
-    "albert", "albert-groups", "nezha",     "xlnet",  "xlnet-gelu", "t5",      "mt5"};
+static const char *const rows[] = {"bert",        "bert-odd",      "bert-bare",  "bert-bare-pooler",
+                                   "bert-fc",     "macbert",       "mengzi",     "ernie",
+                                   "electra",     "electra-small", "electra-fc", "albert",
+                                   "albert-gelu", "albert-groups", "nezha",      "xlnet",
+                                   "xlnet-gelu",  "xlnet-fc",      "t5",         "mt5"};
 enum { ROWS = sizeof rows / sizeof *rows, MAX_NAMES = 24 };
 
 /* What a trace is compared with, name by name. */
