@@ -35,30 +35,37 @@ static void test_parity(void **state)
     gemm_backend_set(before);
 }
 
+/* The titles' ids, by the tokenizer of the model in dir. */
+static void same_ids(const char *dir, const char *row)
+{
+    struct safetensors *st = expected_of(row);
+    struct err err;
+    struct model *m = NULL;
+    struct batch b = golden_batch(st, "ids", "start", NULL);
+    int32_t n, *start = golden_copy(st, "title_start", DT_I32, &n), ids[600];
+    char *text = golden_copy(st, "titles", DT_U8, NULL);
+    if (model_open(dir, PRECISION_FP32, &m, &err) != 0)
+        fail_msg("%s", err.msg);
+    assert_int_equal(n - 1, b.n);
+    for (int32_t t = 0; t < b.n; t++) {
+        int32_t got =
+            model_encode(m, text + start[t], (size_t)(start[t + 1] - start[t]), ids, 600, NULL);
+        assert_int_equal(got, b.start[t + 1] - b.start[t]);
+        assert_memory_equal(ids, b.ids + b.start[t], (size_t)got * sizeof *ids);
+    }
+    model_close(m);
+    free(start);
+    free(text);
+    golden_batch_done(&b);
+    safetensors_close(st);
+}
+
 static void test_tokenizers(void **state)
 {
     (void)state;
     for (int i = 0; i < ROWS; i++) {
         char *dir = file_path(ROWS_ROOT "/%s", rows[i]);
-        struct safetensors *st = expected_of(rows[i]);
-        struct err err;
-        struct model *m = NULL;
-        struct batch b = golden_batch(st, "ids", "start", NULL);
-        int32_t n, *start = golden_copy(st, "title_start", DT_I32, &n), ids[600];
-        char *text = golden_copy(st, "titles", DT_U8, NULL);
-        assert_int_equal(model_open(dir, PRECISION_FP32, &m, &err), 0);
-        assert_int_equal(n - 1, b.n);
-        for (int32_t t = 0; t < b.n; t++) {
-            int32_t got =
-                model_encode(m, text + start[t], (size_t)(start[t + 1] - start[t]), ids, 600, NULL);
-            assert_int_equal(got, b.start[t + 1] - b.start[t]);
-            assert_memory_equal(ids, b.ids + b.start[t], (size_t)got * sizeof *ids);
-        }
-        model_close(m);
-        free(start);
-        free(text);
-        golden_batch_done(&b);
-        safetensors_close(st);
+        same_ids(dir, rows[i]);
         free(dir);
     }
 }
@@ -186,6 +193,32 @@ static void test_t5_start(void **state)
     }
 }
 
+/* The rows at their published sizes: ids and every tensor, where `make parity` has made them. */
+static void test_base_sizes(void **state)
+{
+    (void)state;
+    const char *root = getenv("RUBRIC_ROWS");
+    if (!root) {
+        print_message("[  SKIPPED ] base sizes: RUBRIC_ROWS names no directory of rows made by "
+                      "transformers_rows.py --base (make parity does)\n");
+        skip();
+    }
+    int compared = 0;
+    for (int i = 0; i < ROWS; i++) {
+        char *dir = file_path("%s/%s", root, rows[i]), *config = file_path("%s/config.json", dir);
+        if (file_exists(config)) {
+            same_ids(dir, dir);
+            double e = error_of(dir, dir, PRECISION_FP32);
+            print_message("%s at base size: off by %.2g of the largest\n", rows[i], e);
+            assert_true(e <= ROWS_TOLERANCE);
+            compared++;
+        }
+        free(config);
+        free(dir);
+    }
+    assert_true(compared > 0);
+}
+
 static void test_bare(void **state)
 {
     (void)state;
@@ -205,6 +238,7 @@ int main(void)
         cmocka_unit_test(test_bf16),
         cmocka_unit_test(test_t5_start),
         cmocka_unit_test(test_bare),
+        cmocka_unit_test(test_base_sizes),
     };
     return cmocka_run_group_tests(tests, NULL, scratch_done);
 }
