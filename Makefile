@@ -133,7 +133,7 @@ fuzz: deps-fuzz
 # Golden files made again from the programs they came from, in throw-away environments.
 parity: build
 	$(call need,$(PACKAGES_PARITY))
-	@tests/golden/run $(BUILD)
+	@tests/golden/run $(BUILD) $(patsubst %/,%,$(dir $(DATA)))
 
 clean:
 	rm -rf $(BUILD) $(BUILD)-dev $(BUILD)-tsan $(BUILD)-fuzz

@@ -78,7 +78,7 @@ class Hand(torch.nn.Module):
         save_file(self.state_dict(), os.path.join(directory, "model.safetensors"), {"format": "pt"})
 
 
-def sharpen(model):
+def sharpen(model, gain):
     with torch.no_grad():
         for name, p in model.named_parameters():
             if p.dim() < 2:
@@ -86,7 +86,9 @@ def sharpen(model):
             elif "embed" in name or "shared" in name:
                 p.normal_(0, 0.7)
             else:
-                p.normal_(0, 1.6 / (p.shape[-1] if p.dim() == 2 else p.shape[0]) ** 0.5)
+                p.normal_(0, gain / (p.shape[-1] if p.dim() == 2 else p.shape[0]) ** 0.5)
+                if name.endswith("Attention.q.weight"):  # T5 does not scale its scores: its weights must
+                    p.div_(model.config.d_kv ** 0.5)
 
 
 def last_linear(model):
@@ -292,7 +294,7 @@ def make(name, directory, vocabularies):
     tokenizer = tokenizer_of(name, directory, vocabularies)
     assert len(tokenizer) <= config.vocab_size, (name, len(tokenizer))
     model = cls(config).eval()
-    sharpen(model)
+    sharpen(model, 1.0 if base and is_t5(name) else 1.6)  # its twice twelve layers would magnify rounding
     titles = [t.encode() for t in TITLES]
     ids = [tokenizer(t)["input_ids"] for t in TITLES]
     if not what.get("bare"):
@@ -312,6 +314,11 @@ def make(name, directory, vocabularies):
             assert spread >= 0.5, (name, spread)
             if not base:
                 expected.update(broken(name, model, ids))
+            # A model that magnifies rounding proves nothing: the reference itself must be sure of its figures.
+            exact = copy.deepcopy(model).double()
+            for key, right in collect([run(name, exact, i) for i in ids]).items():
+                unsure = ((right - expected[key]).abs().max() / right.abs().max()).item()
+                assert unsure < 3e-5, (name, key, unsure)
             low = model.to(torch.bfloat16)
             expected["logits.bf16"] = torch.cat([run(name, low, i)["logits"] for i in ids]).float()
     starts = lambda parts: torch.tensor([0] + [len(p) for p in parts]).cumsum(0).to(torch.int32)
@@ -333,7 +340,7 @@ def make(name, directory, vocabularies):
     for key in expected:
         if key.startswith("without."):
             off = (expected[key] - expected["logits"]).abs().max() / expected["logits"].abs().max()
-            assert off > 5e-4, (name, key, off)
+            assert off > 3e-4, (name, key, off)
             print(f"  {key}: off by {off:.2g} of the largest logit")
 
 
