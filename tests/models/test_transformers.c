@@ -12,6 +12,21 @@
 #include "ops/product.h"
 
 #define ROOT "tests/golden/transformers"
+/* Rows at their published sizes, made by `make parity`, are elsewhere and not all there. */
+static const char *root(void)
+{
+    const char *other = getenv("RUBRIC_GOLDEN_ROWS");
+    return other ? other : ROOT;
+}
+
+static bool has_row(const char *row)
+{
+    char *path = file_path("%s/%s/expected.safetensors", root(), row);
+    bool there = file_exists(path);
+    free(path);
+    return there || !getenv("RUBRIC_GOLDEN_ROWS"); /* the committed ones must be */
+}
+
 #define TOLERANCE 1e-4 /* of the largest number of the tensor */
 
 static const char *const rows[] = {
@@ -61,7 +76,7 @@ static void compare(void *arg, const char *name, int32_t first_title, const floa
 
 static struct safetensors *expected_of(const char *row)
 {
-    char *path = file_path(ROOT "/%s/expected.safetensors", row);
+    char *path = file_path("%s/%s/expected.safetensors", root(), row);
     struct safetensors *st = golden_open(path);
     free(path);
     return st;
@@ -99,11 +114,14 @@ static void test_parity(void **state)
     (void)state;
     enum gemm_backend before = gemm_backend();
     for (int k = 0; k < GEMM_BACKENDS; k++) {
-        if (!gemm_backend_built((enum gemm_backend)k))
+        if (!gemm_backend_built((enum gemm_backend)k) ||
+            (k == GEMM_NAIVE && getenv("RUBRIC_GOLDEN_ROWS"))) /* it would take hours */
             continue;
         gemm_backend_set((enum gemm_backend)k);
         for (int i = 0; i < ROWS; i++) {
-            char *dir = file_path(ROOT "/%s", rows[i]);
+            if (!has_row(rows[i]))
+                continue;
+            char *dir = file_path("%s/%s", root(), rows[i]);
             double e = error_of(dir, rows[i], PRECISION_FP32);
             if (!(e <= TOLERANCE))
                 fail_msg("%s, %s: off by %.2g of the largest", rows[i],
@@ -118,7 +136,9 @@ static void test_tokenizers(void **state)
 {
     (void)state;
     for (int i = 0; i < ROWS; i++) {
-        char *dir = file_path(ROOT "/%s", rows[i]);
+        if (!has_row(rows[i]))
+            continue;
+        char *dir = file_path("%s/%s", root(), rows[i]);
         struct safetensors *st = expected_of(rows[i]);
         struct err err;
         struct model *m = NULL;
@@ -155,7 +175,9 @@ static void test_company_does_not_matter(void **state)
 {
     (void)state;
     for (int i = 0; i < ROWS; i++) {
-        char *dir = file_path(ROOT "/%s", rows[i]);
+        if (!has_row(rows[i]))
+            continue;
+        char *dir = file_path("%s/%s", root(), rows[i]);
         struct safetensors *st = expected_of(rows[i]);
         struct err err;
         struct model *m = NULL;
@@ -225,7 +247,9 @@ static void test_bf16(void **state)
         return;
     }
     for (int i = 0; i < ROWS; i++) {
-        char *dir = file_path(ROOT "/%s", rows[i]);
+        if (!has_row(rows[i]))
+            continue;
+        char *dir = file_path("%s/%s", root(), rows[i]);
         struct safetensors *st = expected_of(rows[i]);
         struct err err;
         struct model *m = NULL;
@@ -258,7 +282,7 @@ static void test_bf16(void **state)
 /* Copies a row's directory to the scratch folder. */
 static void copy_row(const char *row)
 {
-    char *from = file_path(ROOT "/%s", row);
+    char *from = file_path("%s/%s", root(), row);
     struct file_list list;
     struct err err;
     assert_int_equal(file_list(scratch_dir(), &list, &err), 0);
@@ -536,5 +560,11 @@ int main(void)
         cmocka_unit_test(test_other_names),
         cmocka_unit_test(test_bare),
     };
+    if (getenv("RUBRIC_GOLDEN_ROWS")) { /* the others need rows that are not there */
+        const struct CMUnitTest some[] = {
+            cmocka_unit_test(test_parity), cmocka_unit_test(test_tokenizers),
+            cmocka_unit_test(test_company_does_not_matter), cmocka_unit_test(test_bf16)};
+        return cmocka_run_group_tests(some, NULL, scratch_done);
+    }
     return cmocka_run_group_tests(tests, NULL, scratch_done);
 }
