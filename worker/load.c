@@ -57,11 +57,14 @@ static int open_quietly(const char *dir, const struct model_options *p, struct m
 {
     sigset_t before;
     signals_hold(&before);
-    int rc = model_open_with(dir, p, out, err);
-    if (rc == 0 && served_warm_up(*out, err) != 0) {
-        model_close(*out);
+    struct model *m;
+    int rc = model_open_with(dir, p, &m, err);
+    if (rc == 0 && served_warm_up(m, err) != 0) {
+        model_close(m);
         rc = -1;
     }
+    if (rc == 0)
+        *out = m;
     signals_release(&before);
     return rc;
 }
