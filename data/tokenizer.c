@@ -18,6 +18,7 @@ struct special {
     char text[MAX_SPECIAL];
     size_t len;
     int32_t id;
+    bool strip_left; /* white space before it is dropped */
 };
 
 struct tokenizer {
@@ -88,6 +89,7 @@ static void add_specials(struct tokenizer *t, const char *const *names)
         s->len = strlen(*names);
         memcpy(s->text, *names, s->len);
         s->id = sentencepiece_id(t->sp, *names, s->len);
+        s->strip_left = strstr(*names, "mask") != NULL || strstr(*names, "MASK") != NULL;
         t->n_specials += s->id >= 0;
     }
 }
@@ -301,45 +303,79 @@ static void encode_text(struct writer *w, const char *s, size_t n)
     free(text);
 }
 
+/* A special token found in the text: the white space beside some of them goes with them. */
+struct found {
+    size_t len; /* 0: there is none */
+    int32_t id;
+    bool strip_left, strip_right;
+};
+
 /* <extra_id_n>: T5's, counted down from the last id. */
-static size_t extra_at(const struct tokenizer *t, const char *s, size_t n, int32_t *id)
+static struct found extra_at(const struct tokenizer *t, const char *s, size_t n)
 {
     static const char begin[] = "<extra_id_";
     size_t at = sizeof begin - 1;
     int value = 0, digits = 0;
     if (t->kind != TOKENIZER_T5 || n < at || memcmp(s, begin, at) != 0)
-        return 0;
+        return (struct found){0};
     while (at < n && digits < 2 && s[at] >= '0' && s[at] <= '9' && !(digits == 1 && value == 0)) {
         value = 10 * value + (s[at++] - '0');
         digits++;
     }
     if (!digits || at == n || s[at] != '>')
-        return 0;
-    *id = sentencepiece_size(t->sp) + EXTRA_IDS - 1 - value;
-    return at + 1;
+        return (struct found){0};
+    return (struct found){at + 1, sentencepiece_size(t->sp) + EXTRA_IDS - 1 - value, true, true};
 }
 
-static size_t special_at(const struct tokenizer *t, const char *s, size_t n, int32_t *id)
+static struct found special_at(const struct tokenizer *t, const char *s, size_t n)
 {
-    for (int i = 0; i < t->n_specials; i++)
-        if (n >= t->specials[i].len && memcmp(s, t->specials[i].text, t->specials[i].len) == 0) {
-            *id = t->specials[i].id;
-            return t->specials[i].len;
-        }
-    return extra_at(t, s, n, id);
+    if (*s != '<' && *s != '[')
+        return (struct found){0};
+    for (int i = 0; i < t->n_specials; i++) {
+        const struct special *p = &t->specials[i];
+        if (n >= p->len && memcmp(s, p->text, p->len) == 0)
+            return (struct found){p->len, p->id, p->strip_left, false};
+    }
+    return extra_at(t, s, n);
+}
+
+static bool is_blank(uint32_t c)
+{
+    return utf8_is_space(c) || (c >= 0x1c && c <= 0x1f);
+}
+
+/* Bytes of white space that s[0..n) begins with; how much of it is left before white space. */
+static size_t blank_before(const char *s, size_t n)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < n; at = i)
+        if (!is_blank(utf8_next(s, n, &i)))
+            break;
+    return at;
+}
+
+static size_t without_blank_behind(const char *s, size_t n)
+{
+    size_t end = 0;
+    for (size_t i = 0; i < n;)
+        if (!is_blank(utf8_next(s, n, &i)))
+            end = i;
+    return end;
 }
 
 static void encode_pieces(struct writer *w, const char *s, size_t n)
 {
     size_t from = 0;
     for (size_t i = 0; i < n; i++) {
-        int32_t id;
-        size_t len = s[i] == '<' || s[i] == '[' ? special_at(w->t, s + i, n - i, &id) : 0;
-        if (!len)
+        struct found f = special_at(w->t, s + i, n - i);
+        if (!f.len)
             continue;
-        encode_text(w, s + from, i - from);
-        (void)put(w, id);
-        from = i + len;
+        encode_text(w, s + from,
+                    f.strip_left ? without_blank_behind(s + from, i - from) : i - from);
+        (void)put(w, f.id);
+        from = i + f.len;
+        if (f.strip_right)
+            from += blank_before(s + from, n - from);
         i = from - 1;
     }
     encode_text(w, s + from, n - from);
@@ -352,6 +388,40 @@ static bool goes_on(const struct vocab *v, const char *title, size_t n, int32_t 
     bool on = vocab_encode(v, title, n, more, max + 1) > max;
     free(more);
     return on;
+}
+
+/* In lower case, but for special tokens: then <SEP> is one too. */
+static char *lower_around(const struct tokenizer *t, const char *s, size_t n, size_t *len)
+{
+    char *text = xmalloc(2 * n + 4); /* as utf8_lower_text() */
+    size_t to = 0;
+    for (size_t i = 0; i < n;) {
+        size_t special = special_at(t, s + i, n - i).len;
+        if (special) {
+            memcpy(text + to, s + i, special);
+            to += special;
+            i += special;
+            continue;
+        }
+        uint32_t lower[UTF8_MAX_LOWER], c = utf8_next(s, n, &i);
+        int m = utf8_lower(c, lower);
+        for (int k = 0; k < m; k++)
+            to += utf8_encode(lower[k] & 0x1fffff, text + to);
+    }
+    *len = to;
+    return text;
+}
+
+static void encode_title(struct writer *w, const char *title, size_t n)
+{
+    if (!w->t->lower_case) {
+        encode_pieces(w, title, n);
+        return;
+    }
+    size_t len;
+    char *text = lower_around(w->t, title, n, &len);
+    encode_pieces(w, text, len);
+    free(text);
 }
 
 int32_t tokenizer_encode(const struct tokenizer *t, const char *title, size_t n, int32_t *ids,
@@ -369,7 +439,7 @@ int32_t tokenizer_encode(const struct tokenizer *t, const char *title, size_t n,
     struct writer w = {t, ids, 0, max - tail, false};
     if (t->first >= 0)
         (void)put(&w, t->first);
-    encode_pieces(&w, title, n);
+    encode_title(&w, title, n);
     /* T5's closing token is not written twice. */
     bool closed = t->kind == TOKENIZER_T5 && w.n > 0 && ids[w.n - 1] == t->last[0];
     for (int i = 0; i < tail && !closed; i++)

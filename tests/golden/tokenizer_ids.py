@@ -16,7 +16,7 @@ from transformers import BertTokenizer, T5Tokenizer, XLNetTokenizer
 NASTY = ["股市大涨三成", "iPhone新机phone", "İstanbul Σας ΟΔΥΣΣΕΥΣ ẞ", "e\u0301\u0323a cafe\u0301 a\u0323\u0302", "ＡＢＣ１２３！", "[SEP]新闻[MASK] [CLS]x[cls][UNK]",
          "a" * 100 + " " + "b" * 101, "涨" * 600, "한국어 뉴스", "😀👨\u200d👩\u200d👧", "\u202eabc\u202c", "a\u200bb\ufeff", "don't stop!!!", "1,234.5", "x" * 10000,
          "\u0915\u093f\u0902", "A\u0327\u0301\u0323", "ﬁ Å \u212b \u2126", "  leading  \u3000 spaces\t\tx ", "豈\uf900更\U0002f800", "\U0001d165\U0001d16d ab",
-         "``quoted''", "价格9,元 100,000", "3，4,5,", "<sep><cls>x", "<extra_id_0> a<extra_id_99><extra_id_100>", "</s> x </s>", "a\u0085b\u2028c\u2029d\x0be", "\x01\x7f涨\ufffd",
+         "``quoted''", "价格9,元 100,000", "3，4,5,", "<sep><cls>x", "<extra_id_0> a<extra_id_99><extra_id_100>", "</s> x </s>", "a <mask> b  <MASK> c", "x <extra_id_5> y \u3000<extra_id_6>  z", "A <SEP> B <Sep>C", "a\u0085b\u2028c\u2029d\x0be", "\x01\x7f涨\ufffd",
          "\ue000\U000f0000股", "A股\u00adB", "①②½", "..", "-", "_a_b_", "¿¡«»", "\u0e01\u0e33", "\u1e9b\u0323", "𝔘𝔫𝔦", "ŉ ǰ ΐ", "[PAD]", "[ SEP ]", "▁x", "a▁b"]
 
 
