@@ -177,7 +177,7 @@ static int name_labels(struct model *m, int32_t n, struct err *err)
 static int open_weights(const char *dir, struct arch_source *src, struct model *m, struct err *err)
 {
     struct checkpoint *ck = NULL;
-    struct arch_facts facts;
+    struct arch_facts facts = {0};
     int rc = checkpoint_open(dir, &ck, err);
     if (rc == 0) {
         src->weights = checkpoint_tensors(ck);
