@@ -23,7 +23,8 @@ struct checkpoint {
     struct part *parts;
     size_t n_parts;
     struct tensor *tensors; /* of several files together */
-    struct tensor_set set;
+    size_t n_tensors;
+    struct tensor_set set; /* of one file: that file's own */
     char sha256[SHA256_HEX];
 };
 
@@ -110,11 +111,9 @@ static int gather(const json_t *map, struct checkpoint *ck, struct err *err)
             return err_set(err, ERR_INCOMPLETE,
                            "%s: tensor \"%s\" is not in %s, where it should be", ck->name, key,
                            p->name);
-        ck->tensors[ck->set.n++] = *t;
+        ck->tensors[ck->n_tensors++] = *t;
     }
-    ck->set.name = ck->name;
-    ck->set.tensors = ck->tensors;
-    return 0;
+    return tensor_set_init(&ck->set, ck->name, ck->tensors, ck->n_tensors, err);
 }
 
 static int hash_shards(const char *dir, struct checkpoint *ck, struct err *err)
@@ -218,6 +217,8 @@ void checkpoint_close(struct checkpoint *ck)
         free(ck->parts[i].name);
     }
     free(ck->parts);
+    if (ck->tensors)
+        tensor_set_done(&ck->set);
     free(ck->tensors);
     free(ck->name);
     free(ck);

@@ -22,7 +22,8 @@ struct safetensors {
     struct file_map map; /* empty when the bytes are the caller's */
     json_t *header; /* owns names and metadata; only read after opening, so threads may share it */
     const json_t *meta;
-    struct tensor *tensors; /* the set's */
+    struct tensor *tensors; /* [n], the set's */
+    size_t n;
     struct tensor_set set;
 };
 
@@ -131,7 +132,7 @@ static int check_cover(const struct safetensors *st, const unsigned char *data, 
                        struct err *err)
 {
     size_t at = 0;
-    for (size_t i = 0; i < st->set.n; i++) {
+    for (size_t i = 0; i < st->n; i++) {
         const struct tensor *t = &st->tensors[i];
         size_t begin = (size_t)((const unsigned char *)t->data - data);
         if (begin != at)
@@ -155,12 +156,12 @@ static int read_entries(struct safetensors *st, const unsigned char *data, size_
         json_t *entry = json_object_iter_value(at);
         int rc = strcmp(key, "__metadata__") == 0
                      ? read_meta(st, entry, err)
-                     : read_tensor(key, entry, &st->tensors[st->set.n++], data, len, err);
+                     : read_tensor(key, entry, &st->tensors[st->n++], data, len, err);
         if (rc != 0)
             return -1;
     }
-    if (st->set.n)
-        qsort(st->tensors, st->set.n, sizeof *st->tensors, by_place);
+    if (st->n)
+        qsort(st->tensors, st->n, sizeof *st->tensors, by_place);
     return check_cover(st, data, len, err);
 }
 
@@ -200,8 +201,10 @@ int safetensors_parse(const char *name, const void *data, size_t len, struct saf
         safetensors_close(st);
         return err_prefix(err, "%s", name);
     }
-    st->set.name = st->name;
-    st->set.tensors = st->tensors;
+    if (tensor_set_init(&st->set, st->name, st->tensors, st->n, err) != 0) {
+        safetensors_close(st);
+        return -1;
+    }
     *out = st;
     return 0;
 }
@@ -227,6 +230,7 @@ void safetensors_close(struct safetensors *st)
         return;
     json_decref(st->header);
     file_map_close(&st->map);
+    tensor_set_done(&st->set);
     free(st->tensors);
     free(st->name);
     free(st);

@@ -2,6 +2,7 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct {
@@ -33,11 +34,50 @@ const char *tensor_shape_text(int n_dims, const int64_t *dims, char text[TENSOR_
     return text;
 }
 
+static int by_name(const void *a, const void *b)
+{
+    const struct tensor *const *s = a, *const *t = b;
+    return strcmp((*s)->name, (*t)->name);
+}
+
+int tensor_set_init(struct tensor_set *set, const char *name, const struct tensor *tensors,
+                    size_t n, struct err *err)
+{
+    const struct tensor **sorted = xcalloc(n, sizeof *sorted);
+    for (size_t i = 0; i < n; i++)
+        sorted[i] = &tensors[i];
+    if (n)
+        qsort(sorted, n, sizeof *sorted, by_name);
+    for (size_t i = 1; i < n; i++)
+        if (by_name(&sorted[i - 1], &sorted[i]) == 0) {
+            (void)err_set(err, ERR_FORMAT, "%s: tensor \"%.300s\" is there twice", name,
+                          sorted[i]->name);
+            free(sorted);
+            return -1;
+        }
+    *set = (struct tensor_set){name, n, tensors, sorted};
+    return 0;
+}
+
+void tensor_set_done(struct tensor_set *set)
+{
+    free((void *)(uintptr_t)set->by_name);
+    *set = (struct tensor_set){0};
+}
+
 const struct tensor *tensor_set_find(const struct tensor_set *set, const char *name)
 {
-    for (size_t i = 0; i < set->n; i++)
-        if (strcmp(set->tensors[i].name, name) == 0)
-            return &set->tensors[i];
+    size_t low = 0, high = set->n;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = strcmp(name, set->by_name[middle]->name);
+        if (order == 0)
+            return set->by_name[middle];
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
     return NULL;
 }
 

@@ -23,14 +23,22 @@ struct tensor {
     size_t bytes;
 };
 
-/* The tensors of a checkpoint: one file's, or several files' together.  Names are unique. */
+/* The tensors of a checkpoint: one file's, or several files' together.  Const once made, shared by
+ * threads. */
 struct tensor_set {
     const char *name; /* the file or directory, for messages */
     size_t n;
-    const struct tensor *tensors; /* [n] */
+    const struct tensor *tensors;        /* [n] */
+    const struct tensor *const *by_name; /* [n] the same in the order of their names */
 };
 
-/* NULL when absent. */
+/* Makes a set; name and tensors are borrowed and must outlive it.  A name that is there twice is an
+ * error that says which.  tensor_set_done() after success. */
+int tensor_set_init(struct tensor_set *set, const char *name, const struct tensor *tensors,
+                    size_t n, struct err *err);
+void tensor_set_done(struct tensor_set *set); /* safe on a zeroed one */
+
+/* NULL when absent; log2(n) comparisons, for files may claim a million tensors. */
 const struct tensor *tensor_set_find(const struct tensor_set *set, const char *name);
 /* Finds a tensor and checks its exact shape; the error names file, tensor, expected and found
  * shape, and for a missing one how many tensors the file has. */

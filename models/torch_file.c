@@ -25,10 +25,11 @@ struct raw {
 
 struct torch_file {
     char *name;
-    struct file_map map; /* empty when the bytes are the caller's */
-    struct tensor *tensors;
-    char **names;  /* [set.n] */
-    void **copies; /* [set.n], of tensors that do not lie in order; else NULL */
+    struct file_map map;    /* empty when the bytes are the caller's */
+    struct tensor *tensors; /* [n] */
+    char **names;           /* [n] */
+    void **copies;          /* [n], of tensors that do not lie in order; else NULL */
+    size_t n;
     struct tensor_set set;
 };
 
@@ -143,12 +144,12 @@ static int add_tensor(struct reader *r, const struct pickle_node *key,
     int64_t strides[TENSOR_MAX_DIMS], count, reach;
     bool in_order;
     const char *data = NULL;
-    size_t len = 0, at = f->set.n, size = dtype_size(storage->dtype);
+    size_t len = 0, at = f->n, size = dtype_size(storage->dtype);
     struct tensor *t = &f->tensors[at];
     f->names[at] = xmalloc(key->len + 1);
     memcpy(f->names[at], key->text, key->len);
     f->names[at][key->len] = '\0';
-    f->set.n++;
+    f->n++;
     *t = (struct tensor){.name = f->names[at], .dtype = storage->dtype};
     if (strlen(t->name) != key->len)
         return fault(r, "a tensor's name holds a NUL");
@@ -196,27 +197,6 @@ static const struct pickle_node *find_state(const struct reader *r)
     return state;
 }
 
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static int check_names(struct reader *r)
-{
-    struct torch_file *f = r->f;
-    char **sorted = xcalloc(f->set.n + 1, sizeof *sorted);
-    int rc = 0;
-    if (f->set.n)
-        memcpy(sorted, f->names, f->set.n * sizeof *sorted);
-    qsort(sorted, f->set.n, sizeof *sorted, by_name);
-    for (size_t i = 1; i < f->set.n && rc == 0; i++)
-        if (strcmp(sorted[i - 1], sorted[i]) == 0)
-            rc =
-                err_set(r->err, ERR_FORMAT, "%s: tensor \"%s\" is there twice", f->name, sorted[i]);
-    free(sorted);
-    return rc;
-}
-
 static int read_tensors(struct reader *r)
 {
     struct torch_file *f = r->f;
@@ -234,7 +214,7 @@ static int read_tensors(struct reader *r)
             add_tensor(r, key, value) != 0)
             return -1;
     }
-    return check_names(r);
+    return tensor_set_init(&f->set, f->name, f->tensors, f->n, r->err);
 }
 
 /* The folder of the archive is what stands before data.pkl. */
@@ -363,9 +343,7 @@ int torch_file_parse(const char *name, const void *data, size_t len, struct torc
     struct torch_file *f = xcalloc(1, sizeof *f);
     struct reader r = {.f = f, .data = data, .len = len, .err = err};
     f->name = xstrdup(name);
-    f->set.name = f->name;
     int rc = len >= 4 && memcmp(data, "PK\3\4", 4) == 0 ? read_archive(&r) : read_legacy(&r);
-    f->set.tensors = f->tensors;
     pickle_done(&r.p);
     zip_stored_done(&r.zip);
     free(r.raws);
@@ -396,10 +374,11 @@ void torch_file_close(struct torch_file *f)
 {
     if (!f)
         return;
-    for (size_t i = 0; i < f->set.n; i++) {
+    for (size_t i = 0; i < f->n; i++) {
         free(f->names[i]);
         free(f->copies[i]);
     }
+    tensor_set_done(&f->set);
     free(f->tensors);
     free(f->names);
     free(f->copies);
