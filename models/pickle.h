@@ -4,7 +4,8 @@
  * global is an error that names it and its offset.
  * Formats: Lib/pickletools.py of CPython (opcodes); torch/serialization.py (persistent ids).
  *
- * Bounds: PICKLE_MAX_NODES values, as many items in all containers. */
+ * Bounds: PICKLE_MAX_NODES values, as many items in all containers and as many values on the stack;
+ * strings of 16 MB.  Nothing recurses, so that depth needs no bound. */
 #ifndef MODELS_PICKLE_H
 #define MODELS_PICKLE_H
 

@@ -5,7 +5,6 @@
 #include "base/json.h"
 #include "models/checkpoint.h"
 #include "models/model.h"
-#include "models/pickle.h"
 #include "models/torch_file.h"
 
 #define ROOT "tests/golden/torch/"
@@ -152,60 +151,6 @@ static void test_turned_bytes(void **state)
             }
         free(data);
     }
-}
-
-static void pickle_refused(const char *data, size_t len, const char *text)
-{
-    struct err err;
-    struct pickle p = {0};
-    assert_int_equal(pickle_parse("p", data, len, &p, NULL, &err), -1);
-    assert_int_equal(p.n, 0);
-    if (!strstr(err.msg, text))
-        fail_msg("\"%s\" does not say \"%s\"", err.msg, text);
-}
-
-#define PICKLE(text, says) pickle_refused(text, sizeof(text) - 1, says)
-
-static void test_pickles(void **state)
-{
-    (void)state;
-    PICKLE("", "byte 0: it ends after 0 bytes");
-    PICKLE("\x80\x02}", "byte 3: it ends after 3 bytes");
-    PICKLE("\x80\x02\x93.", "byte 2: opcode 0x93 is not allowed");
-    PICKLE("i", "opcode 0x69 is not allowed");
-    PICKLE("cposix\nsystem\n.", "byte 0: the global \"posix system\" is not allowed");
-    PICKLE("ctorch.jit._pickle\nrestore_type_tag\n.", "torch.jit._pickle restore_type_tag");
-    PICKLE(".", "the stack is empty");
-    PICKLE("(.", "a mark where a value is expected");
-    PICKLE("h\x05.", "a memo that was never written");
-    PICKLE("Nr\xff\xff\xff\xff.", "a memo number out of bounds");
-    PICKLE("X\xff\xff\xff\x7f", "a string of over 16 MB");
-    PICKLE("X\x05\x00\x00\x00"
-           "ab",
-           "it ends after 7 bytes");
-    PICKLE("NNs.", "the stack is too short");
-    PICKLE("NNNs.", "items for what takes none");
-    PICKLE("t.", "no mark on the stack");
-    PICKLE("(Nd.", "a key without a value");
-    PICKLE("N\x87.", "too short for a tuple");
-    PICKLE("N)R.", "a call of what is no function");
-    PICKLE("ctorch\nFloatStorage\n)R.", "a call of what is no function");
-    PICKLE("ccollections\nOrderedDict\nN\x85R.", "an OrderedDict with arguments");
-    PICKLE("NQ.", "a persistent id that is no storage's");
-    PICKLE("ctorch._utils\n_rebuild_tensor_v2\n)R.", "a tensor without storage");
-    PICKLE("NNb.", "attributes for what takes none");
-    struct err err;
-    struct pickle p;
-    size_t used;
-    static const char good[] = "\x80\x02}q\x00(X\x01\x00\x00\x00"
-                               "aK\x07X\x01\x00\x00\x00"
-                               "bJ\xfe\xff\xff\xffu.rest";
-    assert_int_equal(pickle_parse("p", good, sizeof good - 1, &p, &used, &err), 0);
-    assert_int_equal(used, sizeof good - 5);
-    assert_int_equal(pickle_get(&p, pickle_at(&p, p.root), "a")->integer, 7);
-    assert_int_equal(pickle_get(&p, pickle_at(&p, p.root), "b")->integer, -2);
-    assert_null(pickle_get(&p, pickle_at(&p, p.root), "c"));
-    pickle_done(&p);
 }
 
 static void clear_scratch(void)
@@ -378,10 +323,10 @@ static void test_which_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_small),     cmocka_unit_test(test_refused_globals),
-        cmocka_unit_test(test_truncated), cmocka_unit_test(test_turned_bytes),
-        cmocka_unit_test(test_pickles),   cmocka_unit_test(test_other_files),
-        cmocka_unit_test(test_shards),    cmocka_unit_test(test_which_file),
+        cmocka_unit_test(test_small),       cmocka_unit_test(test_refused_globals),
+        cmocka_unit_test(test_truncated),   cmocka_unit_test(test_turned_bytes),
+        cmocka_unit_test(test_other_files), cmocka_unit_test(test_shards),
+        cmocka_unit_test(test_which_file),
     };
     return cmocka_run_group_tests(tests, NULL, scratch_done);
 }
