@@ -9,7 +9,10 @@
 #include "models/safetensors.h"
 #include "models/torch_file.h"
 
-enum { MAX_INDEX = 64 << 20 };
+enum {
+    MAX_INDEX = 64 << 20,
+    MAX_INDEX_COST = 1 << 29, /* bytes by json_cost: some 300,000 tensors */
+};
 
 /* One file; exactly one of the two readers has it. */
 struct part {
@@ -39,6 +42,18 @@ static const struct tensor_set *set_of(const struct part *p)
     return p->torch ? torch_file_tensors(p->torch) : safetensors_tensors(p->safetensors);
 }
 
+/* A clone without git-lfs has a few lines of text in place of each large file. */
+static bool is_pointer(const char *path)
+{
+    static const char begin[] = "version https://git-lfs";
+    struct file_map map;
+    if (file_map_open(&map, path, NULL) != 0)
+        return false;
+    bool yes = map.len >= sizeof begin - 1 && memcmp(map.data, begin, sizeof begin - 1) == 0;
+    file_map_close(&map);
+    return yes;
+}
+
 static int open_part(const char *dir, const char *name, struct part *p, struct err *err)
 {
     char *path = file_path("%s/%s", dir, name);
@@ -46,6 +61,10 @@ static int open_part(const char *dir, const char *name, struct part *p, struct e
                                              : torch_file_open(path, &p->torch, err);
     if (rc == 0)
         p->name = xstrdup(name);
+    else if (is_pointer(path))
+        (void)err_set(err, ERR_INCOMPLETE,
+                      "%s: a pointer of git-lfs in place of the file: fetch it, git lfs pull",
+                      path);
     free(path);
     return rc;
 }
@@ -96,6 +115,22 @@ static int open_shards(const char *dir, const json_t *map, struct checkpoint *ck
     return 0;
 }
 
+/* A tensor in two shards: whichever is meant, the other may be another model's. */
+static int check_shards(const json_t *map, const struct checkpoint *ck, struct err *err)
+{
+    for (size_t i = 0; i < ck->n_parts; i++) {
+        const struct tensor_set *set = set_of(&ck->parts[i]);
+        for (size_t k = 0; k < set->n; k++) {
+            const char *mapped = json_string_value(json_object_get(map, set->tensors[k].name));
+            if (mapped && strcmp(mapped, ck->parts[i].name) != 0)
+                return err_set(err, ERR_CONFLICT,
+                               "%s: tensor \"%.300s\" is mapped to %s, but %s has one too",
+                               ck->name, set->tensors[k].name, mapped, ck->parts[i].name);
+        }
+    }
+    return 0;
+}
+
 static int gather(const json_t *map, struct checkpoint *ck, struct err *err)
 {
     const char *key;
@@ -109,7 +144,7 @@ static int gather(const json_t *map, struct checkpoint *ck, struct err *err)
         const struct tensor *t = tensor_set_find(set_of(p), key);
         if (!t)
             return err_set(err, ERR_INCOMPLETE,
-                           "%s: tensor \"%s\" is not in %s, where it should be", ck->name, key,
+                           "%s: tensor \"%.300s\" is not in %s, where it should be", ck->name, key,
                            p->name);
         ck->tensors[ck->n_tensors++] = *t;
     }
@@ -131,10 +166,27 @@ static int hash_shards(const char *dir, struct checkpoint *ck, struct err *err)
     return rc;
 }
 
+static json_t *read_index(const char *path, struct err *err)
+{
+    char *text;
+    size_t len;
+    if (file_read(path, MAX_INDEX, &text, &len, err) != 0)
+        return NULL;
+    size_t cost = json_cost(text, len);
+    json_t *index = NULL;
+    if (cost > MAX_INDEX_COST)
+        (void)err_set(err, ERR_FORMAT, "%s: reading it could take %zu bytes, at most %d", path,
+                      cost, MAX_INDEX_COST);
+    else
+        index = json_parse(path, text, len, err);
+    free(text);
+    return index;
+}
+
 static int open_index(const char *dir, const char *name, struct checkpoint *ck, struct err *err)
 {
     ck->name = file_path("%s/%s", dir, name);
-    json_t *index = json_parse_file(ck->name, MAX_INDEX, err);
+    json_t *index = read_index(ck->name, err);
     const json_t *map = json_object_get(index, "weight_map");
     int rc = index ? 0 : -1;
     if (rc == 0 && (!json_is_object(map) || json_object_size(map) == 0))
@@ -144,21 +196,35 @@ static int open_index(const char *dir, const char *name, struct checkpoint *ck, 
     if (rc == 0)
         rc = gather(map, ck, err);
     if (rc == 0)
+        rc = check_shards(map, ck, err);
+    if (rc == 0)
         rc = hash_shards(dir, ck, err);
     json_decref(index);
     return rc;
 }
 
-/* A state dictionary under a name of its own. */
+/* Whether a file may be a state dictionary under a name of its own. */
+static bool may_be_weights(const char *name)
+{
+    static const char *const others[] = {
+        "optimizer.pt", "optimizer.bin", "scheduler.pt",      "scheduler.bin",
+        "scaler.pt",    "rng_state.pt",  "training_args.bin", NULL};
+    for (int i = 0; others[i]; i++)
+        if (strcmp(name, others[i]) == 0)
+            return false;
+    return *name != '.' && (ends_with(name, ".bin") || ends_with(name, ".pt"));
+}
+
 static int open_other(const char *dir, struct checkpoint *ck, struct err *err)
 {
     struct file_list list;
-    const char *found = NULL;
+    const char *found = NULL, *first = NULL;
     int rc = file_list(dir, &list, err), n = 0;
     if (rc != 0)
         return -1;
     for (size_t i = 0; i < list.n; i++)
-        if (ends_with(list.names[i], ".bin") || ends_with(list.names[i], ".pt")) {
+        if (may_be_weights(list.names[i])) {
+            first = first ? first : list.names[i];
             found = list.names[i];
             n++;
         }
@@ -172,9 +238,9 @@ static int open_other(const char *dir, struct checkpoint *ck, struct err *err)
                     dir);
     else
         rc = err_set(err, ERR_CONFLICT,
-                     "%s: %d files end in .bin or .pt, and none is called model.safetensors or "
-                     "pytorch_model.bin",
-                     dir, n);
+                     "%s: %d files end in .bin or .pt (%s, %s%s), and none is called "
+                     "model.safetensors or pytorch_model.bin",
+                     dir, n, first, found, n > 2 ? ", ..." : "");
     file_list_free(&list);
     return rc;
 }

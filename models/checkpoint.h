@@ -5,8 +5,12 @@
  *     pytorch_model.bin              (models/torch_file.h)
  *     pytorch_model.bin.index.json
  *     the one other file that ends in .bin or .pt: a state dictionary saved by hand
- * A shard's name is a plain file name in the directory.  Tensors of an index are exactly those that it
- * maps. */
+ *                                    (what a trainer leaves beside it is passed over: optimizer.pt,
+ *                                    scheduler.pt, training_args.bin and their like)
+ * A shard's name is a plain file name in the directory.  Tensors of an index are those that it maps;
+ * one that its shard lacks, or that another shard has too, is refused by name.
+ * Example of a bad one: {"weight_map": {"w": "../x.bin"}}: "w" is in "../x.bin", which names no file
+ * beside the index. */
 #ifndef MODELS_CHECKPOINT_H
 #define MODELS_CHECKPOINT_H
 

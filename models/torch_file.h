@@ -1,10 +1,12 @@
 /* Files that torch.save() wrote: the archive of PyTorch 1.6 and later, and the older layout of five
  * pickles and raw storages.  Nothing in them is run (models/pickle.h).
  *
- * The tensors are those of the state dictionary: the outermost dictionary, or the one that a training
- * checkpoint holds under "state_dict", "model", "model_state_dict" or "net".  Values that are no
- * tensors are left out.  Storages may be shared; tensors that do not lie in order are copied.
- * Storages of floats (32, 64, 16 bits, bfloat16), integers and booleans.
+ * The tensors are those of the state dictionary: the one that a training checkpoint holds under
+ * "state_dict", "model_state_dict", "model" or "net", or else the outermost dictionary.  Values that
+ * are no tensors are left out and counted.  Storages may be shared; tensors that do not lie in order
+ * (transposed ones) are copied.  Storages of floats (32, 64, 16 bits, bfloat16), integers and
+ * booleans, little-endian.  Refused by name: quantised weights, whole models, anything that would
+ * have to be run; a storage of another length than the pickle says; bytes behind the end.
  * Source: torch/serialization.py, _save and _legacy_save. */
 #ifndef MODELS_TORCH_FILE_H
 #define MODELS_TORCH_FILE_H
@@ -22,5 +24,7 @@ int torch_file_parse(const char *name, const void *data, size_t len, struct torc
                      struct err *err);
 void torch_file_close(struct torch_file *f); /* NULL allowed */
 const struct tensor_set *torch_file_tensors(const struct torch_file *f);
+/* How many values of the state dictionary are no tensors. */
+size_t torch_file_skipped(const struct torch_file *f);
 
 #endif

@@ -4,7 +4,10 @@
 small.bin, small-legacy.bin   a state dictionary with every kind of tensor, in both layouts; nested.pt: inside a training checkpoint
 bert.bin                      the weights of ROW_DIR with LayerNorm's old names, as pytorch_model.bin
 bert-hand.pt                  the same saved by hand in the older layout: no prefix, a head called fc
-quantized.pt, code.pt         what is refused: a quantised tensor, a pickle that names os.system"""
+quantized.pt, dynamic.pt      what is refused: a quantised tensor, the state dictionary of quantize_dynamic(),
+whole.pt, code.pt             a whole model, a pickle that names os.system,
+negated.pt, expanded.pt,      a view whose sign is turned when it is used, one element as many, the newest protocol of pickles,
+protocol.pt, short.pt         a type that no model has"""
 import collections
 import pickle
 import sys
@@ -22,7 +25,8 @@ state = collections.OrderedDict(
 state._metadata = {"": {"version": 1}}
 torch.save(state, f"{out}/small.bin")
 torch.save(state, f"{out}/small-legacy.bin", _use_new_zipfile_serialization=False)
-torch.save({"epoch": 3, "loss": 0.5, "args": ["a", None, (1, 2)], "optimizer": {"state": {0: {"step": torch.tensor(1.0)}}}, "state_dict": {"w": base[:4]}}, f"{out}/nested.pt")
+torch.save({"epoch": 3, "loss": 0.5, "args": ["a", None, (1, 2)], "optimizer": {"state": {0: {"step": torch.tensor(1.0)}}}, "best": torch.tensor(0.9),
+            "state_dict": {"w": base[:4], "steps": 7}}, f"{out}/nested.pt")
 
 weights = load_file(f"{row}/model.safetensors")
 old = {n.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): t for n, t in weights.items()}
@@ -33,3 +37,14 @@ torch.save(hand, f"{out}/bert-hand.pt", _use_new_zipfile_serialization=False)
 torch.save({"w": torch.quantize_per_tensor(base, 0.1, 0, torch.qint8)}, f"{out}/quantized.pt")
 with zipfile.ZipFile(f"{out}/code.pt", "w", zipfile.ZIP_STORED) as z:
     z.writestr("code/data.pkl", pickle.dumps(print, protocol=2).replace(b"__builtin__\nprint", b"os\nsystem"))
+
+one = torch.nn.Sequential(torch.nn.Linear(2, 2))
+with torch.no_grad():
+    for x in one.parameters():
+        x.fill_(0.5)
+torch.save(torch.ao.quantization.quantize_dynamic(one, {torch.nn.Linear}, dtype=torch.qint8).state_dict(), f"{out}/dynamic.pt")
+torch.save(one, f"{out}/whole.pt")
+torch.save({"w": torch._neg_view(base[:3])}, f"{out}/negated.pt")
+torch.save({"w": torch.tensor(1.0).expand(4)}, f"{out}/expanded.pt")
+torch.save({"w": base[:2]}, f"{out}/protocol.pt", pickle_protocol=4)
+torch.save({"w": base[:2].short()}, f"{out}/short.pt")
