@@ -1,11 +1,14 @@
-/* The C side of safetensors_interop.py.
- *   copy IN OUT   reads IN; writes its tensors as they are, and each floating one also as NAME.f32,
- * NAME.f16 and NAME.bf16 check FILE…   prints "ok" or the error for each */
+/* The C side of safetensors_interop.py and transformers_open.py.
+ *   copy IN OUT         reads IN; writes its tensors as they are, and each floating one also as
+ *                       NAME.f32, NAME.f16 and NAME.bf16
+ *   convert DIR OUT T   writes the weights of a model directory, the floating ones as F32, F16 or BF16
+ *   check FILE…         prints "ok" or the error for each */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
+#include "models/checkpoint.h"
 #include "models/safetensors.h"
 
 static int fail(const struct err *err)
@@ -56,10 +59,41 @@ static int copy(const char *in, const char *out)
     return safetensors_write(out, list, n, meta, &err) == 0 ? 0 : fail(&err);
 }
 
+static int convert(const char *dir, const char *out, const char *type)
+{
+    struct checkpoint *ck;
+    struct err err;
+    enum dtype dtype = DT_F32;
+    while (dtype < DT_COUNT && strcmp(dtype_name(dtype), type) != 0)
+        dtype++;
+    if (dtype > DT_BF16 || checkpoint_open(dir, &ck, &err) != 0)
+        return fail(dtype > DT_BF16 ? &(struct err){.msg = "no such type"} : &err);
+    const struct tensor_set *set = checkpoint_tensors(ck);
+    struct tensor *list = xcalloc(set->n, sizeof *list);
+    for (size_t i = 0; i < set->n; i++) {
+        struct tensor *t = &list[i];
+        *t = set->tensors[i];
+        size_t n = t->bytes / dtype_size(t->dtype);
+        float *wide = xcalloc(n, sizeof *wide);
+        if (tensor_to_f32(t, wide, &err) != 0) /* whole numbers stay as they are */
+            continue;
+        uint16_t *half = xcalloc(n, sizeof *half);
+        for (size_t k = 0; k < n; k++)
+            half[k] = dtype == DT_F16 ? f16_from_f32(wide[k]) : bf16_from_f32(wide[k]);
+        t->dtype = dtype;
+        t->bytes = n * dtype_size(dtype);
+        t->data = dtype == DT_F32 ? (const void *)wide : half;
+    }
+    static const char *const meta[] = {"format", "pt", NULL}; /* transformers asks for it */
+    return safetensors_write(out, list, set->n, meta, &err) == 0 ? 0 : fail(&err);
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 4 && strcmp(argv[1], "copy") == 0)
         return copy(argv[2], argv[3]);
+    if (argc == 5 && strcmp(argv[1], "convert") == 0)
+        return convert(argv[2], argv[3], argv[4]);
     for (int i = 2; i < argc; i++) {
         struct safetensors *st = NULL;
         struct err err;

@@ -36,7 +36,7 @@ torch.save(hand, f"{out}/bert-hand.pt", _use_new_zipfile_serialization=False)
 
 torch.save({"w": torch.quantize_per_tensor(base, 0.1, 0, torch.qint8)}, f"{out}/quantized.pt")
 with zipfile.ZipFile(f"{out}/code.pt", "w", zipfile.ZIP_STORED) as z:
-    z.writestr("code/data.pkl", pickle.dumps(print, protocol=2).replace(b"__builtin__\nprint", b"os\nsystem"))
+    z.writestr(zipfile.ZipInfo("code/data.pkl"), pickle.dumps(print, protocol=2).replace(b"__builtin__\nprint", b"os\nsystem"))
 
 one = torch.nn.Sequential(torch.nn.Linear(2, 2))
 with torch.no_grad():
