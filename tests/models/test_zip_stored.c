@@ -28,7 +28,7 @@ struct around {
 static void put_number(struct buf *b, uint64_t n, int bytes)
 {
     for (int i = 0; i < bytes; i++)
-        buf_put(b, &(char){(char)(n >> (8 * i))}, 1);
+        buf_put(b, &(char){(char)(i < 8 ? n >> (8 * i) : 0)}, 1);
 }
 
 static void put_local(struct buf *b, const struct made *e)
