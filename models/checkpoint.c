@@ -299,3 +299,11 @@ const char *checkpoint_sha256(const struct checkpoint *ck)
 {
     return ck->sha256;
 }
+
+size_t checkpoint_skipped(const struct checkpoint *ck)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < ck->n_parts; i++)
+        n += ck->parts[i].torch ? torch_file_skipped(ck->parts[i].torch) : 0;
+    return n;
+}

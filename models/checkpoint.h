@@ -22,6 +22,8 @@ struct checkpoint; /* const after open, shared by threads */
 int checkpoint_open(const char *dir, struct checkpoint **out, struct err *err);
 void checkpoint_close(struct checkpoint *ck); /* NULL allowed */
 const struct tensor_set *checkpoint_tensors(const struct checkpoint *ck);
+/* Values of state dictionaries that are no tensors: left out, but somebody may miss them. */
+size_t checkpoint_skipped(const struct checkpoint *ck);
 /* Of the file's bytes; of shards, of their digests in hexadecimal, in the order of their names. */
 const char *checkpoint_sha256(const struct checkpoint *ck);
 

@@ -206,6 +206,9 @@ int model_inspect(const char *dir, enum precision precision, struct buf *out, st
         rc = checkpoint_open(dir, &ck, err);
     if (rc == 0)
         rc = inspect(config, checkpoint_tensors(ck), precision, out, err);
+    if (rc == 0 && checkpoint_skipped(ck))
+        buf_printf(out, "values of the state dictionary that are no tensors: %zu\n",
+                   checkpoint_skipped(ck));
     checkpoint_close(ck);
     json_decref(config);
     free(config_path);

@@ -3,7 +3,9 @@
  * text.  Golden files: tests/golden/torch_files.py. */
 #include "models/checkpoint.h"
 
+#include "base/buf.h"
 #include "base/json.h"
+#include "models/inspect.h"
 #include "models/model.h"
 #include "tests/models/golden.h"
 
@@ -278,6 +280,26 @@ static void test_which_file(void **state)
     checkpoint_close(NULL);
 }
 
+static void test_skipped(void **state)
+{
+    (void)state;
+    struct err err;
+    struct buf out;
+    clear_scratch();
+    put(ROOT "nested.pt", "pytorch_model.bin"); /* "w" and "steps": 7 */
+    static const char config[] = "{\"model_type\": \"textcnn\"}";
+    free(scratch_write("config.json", config, sizeof config - 1));
+    buf_init(&out, 4096);
+    if (model_inspect(scratch_dir(), PRECISION_FP32, &out, &err) != 0)
+        fail_msg("%s", err.msg);
+    assert_non_null(strstr(out.data, "values of the state dictionary that are no tensors: 1\n"));
+    put(ROOT "small.bin", "pytorch_model.bin");
+    buf_reset(&out);
+    assert_int_equal(model_inspect(scratch_dir(), PRECISION_FP32, &out, &err), 0);
+    assert_null(strstr(out.data, "no tensors"));
+    buf_done(&out);
+}
+
 static void test_pointers(void **state)
 {
     (void)state;
@@ -301,6 +323,7 @@ int main(void)
         cmocka_unit_test(test_other_files), cmocka_unit_test(test_shards),
         cmocka_unit_test(test_bad_index),   cmocka_unit_test(test_twice),
         cmocka_unit_test(test_which_file),  cmocka_unit_test(test_pointers),
+        cmocka_unit_test(test_skipped),
     };
     return cmocka_run_group_tests(tests, NULL, scratch_done);
 }
