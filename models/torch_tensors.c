@@ -87,11 +87,12 @@ static int read_layout(const struct reader *r, const struct pickle_node *node, s
     return 0;
 }
 
-/* The tensor lies within the elements of its storage. */
+/* The tensor lies within the elements of its storage. One without elements lies nowhere: slices that
+ * are empty are saved with offsets behind the end. */
 static int check_reach(const struct reader *r, const struct tensor *t, const struct layout *l,
                        int64_t offset, int64_t elements)
 {
-    if (offset < 0 || offset > elements || (l->count > 0 && l->last >= elements - offset))
+    if (offset < 0 || (l->count > 0 && l->last >= elements - offset))
         return err_set(r->err, ERR_FORMAT,
                        "%s: tensor \"%.300s\": from element %lld on it reaches %lld further, its "
                        "storage has %lld",
@@ -157,7 +158,7 @@ static int add_tensor(struct reader *r, const struct pickle_node *key,
     if (read_layout(r, node, t, &l) != 0 || find_storage(r, storage, t->name, &data) != 0 ||
         check_reach(r, t, &l, offset->integer, storage->integer) != 0)
         return -1;
-    t->data = data + (size_t)offset->integer * dtype_size(t->dtype);
+    t->data = l.count ? data + (size_t)offset->integer * dtype_size(t->dtype) : data;
     t->bytes = (size_t)l.count * dtype_size(t->dtype);
     return l.in_order || !l.count ? 0 : copy_in_order(r, t, &l, &out->copies[at]);
 }

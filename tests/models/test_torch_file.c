@@ -264,7 +264,7 @@ static void test_shapes(void **state)
             "tensor \"w\": from element 1 on it reaches 5 further, its storage has 6");
     REFUSED(SHAPED("\6", "J\xff\xff\xff\xff", "K\2\x85", "K\1\x85"),
             "tensor \"w\": from element -1 on it reaches 1 further, its storage has 6");
-    REFUSED(SHAPED("\6", "K\7", "K\0\x85", "K\1\x85"),
+    REFUSED(SHAPED("\6", "K\7", "K\1\x85", "K\1\x85"),
             "tensor \"w\": from element 7 on it reaches 0 further, its storage has 6");
     REFUSED(SHAPED("\6", "K\0", "K\2K\2\x86", "K\5K\1\x86"),
             "tensor \"w\": from element 0 on it reaches 6 further, its storage has 6");
@@ -287,6 +287,23 @@ static void test_shapes(void **state)
     REFUSED(SHAPED("\6", "K\0", "K\4\x85", HUGE_SIZE "\x85"), "tensor \"w\": its shape overflows");
     refused(FILE(OBJECT, "].") "", sizeof(FILE(OBJECT, "].")) - 1, ERR_MISSING,
             "tensor \"w\": its storage \"a\" is not in the file");
+}
+
+/* torch.arange(6.0)[::4][2:]: no element, from behind the end on. */
+static void test_empty_slice(void **state)
+{
+    (void)state;
+    static const char file[] = FILE(W("\6", "K\x8", "K\0\x85", "K\4\x85"), KEYS DATA);
+    struct err err;
+    struct torch_file *f = NULL;
+    if (torch_file_parse("t.bin", file, sizeof file - 1, &f, &err) != 0)
+        fail_msg("%s", err.msg);
+    const struct tensor *w = get(torch_file_tensors(f), "w", DT_F32, 1);
+    assert_int_equal(w->dims[0], 0);
+    assert_int_equal(w->bytes, 0);
+    torch_file_close(f);
+    REFUSED(SHAPED("\6", "J\xff\xff\xff\xff", "K\0\x85", "K\4\x85"),
+            "tensor \"w\": from element -1 on it reaches 0 further, its storage has 6");
 }
 
 static void test_dictionaries(void **state)
@@ -420,7 +437,7 @@ int main(void)
         cmocka_unit_test(test_truncated),    cmocka_unit_test(test_turned_bytes),
         cmocka_unit_test(test_layout),       cmocka_unit_test(test_shapes),
         cmocka_unit_test(test_dictionaries), cmocka_unit_test(test_copies),
-        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_many),         cmocka_unit_test(test_empty_slice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
