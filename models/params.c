@@ -421,7 +421,8 @@ static int labels_of(struct search *s, const struct tensor *t)
     return 0;
 }
 
-static int find_head(struct search *s, enum head want)
+/* The head whose names begin with the first s->outer bytes of the prefix; HEAD_NONE without one. */
+static int find_head_there(struct search *s, enum head want)
 {
     char full[2 * MAX_NAME];
     const struct tensor *t;
@@ -448,6 +449,17 @@ static int find_head(struct search *s, enum head want)
     s->cfg->head = HEAD_NONE;
     s->cfg->labels = 0;
     return 0;
+}
+
+/* A head stands beside the base model, or among its parts where it has no name of its own:
+ * "module.bert.embeddings" and "module.fc", "module.embeddings" and "module.fc". */
+static int find_head(struct search *s, enum head want)
+{
+    int rc = find_head_there(s, want);
+    if (rc != 0 || s->cfg->head != HEAD_NONE)
+        return rc;
+    s->outer = strlen(s->prefix);
+    return find_head_there(s, want);
 }
 
 int params_find(const struct tensor_set *weights, struct transformer_config *cfg, enum head want,

@@ -80,8 +80,9 @@ static void test_other_files(void **state)
     model_close(m);
 }
 
-/* The golden BERT cut in two shards, its names renamed by prefix; map NULL writes a right index. */
-static void shard(const char *prefix, const char *map)
+/* The golden BERT cut in two shards, its encoder's names beginning with prefix and its head's with
+ * outer and head; map NULL writes a right index. */
+static void shard_as(const char *prefix, const char *outer, const char *head, const char *map)
 {
     struct err err;
     struct safetensors *st = golden_open(BERT "model.safetensors");
@@ -93,7 +94,9 @@ static void shard(const char *prefix, const char *map)
     for (size_t i = 0; i < set->n; i++) {
         list[i] = set->tensors[i];
         bool base = strncmp(list[i].name, "bert.", 5) == 0;
-        list[i].name = file_path("%s%s", base ? prefix : "", list[i].name + (base ? 5 : 0));
+        const char *dot = strchr(list[i].name, '.'); /* behind "bert" or "classifier" */
+        list[i].name =
+            base ? file_path("%s%s", prefix, dot + 1) : file_path("%s%s%s", outer, head, dot);
         (void)json_object_set_new(weights, list[i].name, json_string(names[i >= set->n / 2]));
     }
     for (int k = 0; k < 2; k++) {
@@ -116,6 +119,11 @@ static void shard(const char *prefix, const char *map)
     safetensors_close(st);
 }
 
+static void shard(const char *prefix, const char *map)
+{
+    shard_as(prefix, "", "classifier", map);
+}
+
 static void refused_dir(const char *text)
 {
     struct err err;
@@ -130,14 +138,26 @@ static void refused_dir(const char *text)
 static void test_shards(void **state)
 {
     (void)state;
-    static const char *const prefixes[] = {"bert.", "macbert.", "", "module.bert."};
-    for (int i = 0; i < 4; i++) {
+    static const struct {
+        const char *prefix, *outer, *head;
+    } names[] = {
+        {"bert.", "", "classifier"},
+        {"macbert.", "", "fc"},
+        {"", "", "classifier"},
+        {"", "", "fc"},
+        {"module.bert.", "module.", "classifier"}, /* DataParallel */
+        {"module.bert.", "module.", "fc"},
+        {"module.", "module.", "classifier"}, /* of a model whose encoder has no name */
+        {"module.", "module.", "fc"},
+        {"model.encoder.bert.", "model.encoder.", "fc"},
+        {"bert.", "bert.", "fc"},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         clear_scratch();
         put(BERT "config.json", "config.json");
         put(BERT "vocab.txt", "vocab.txt");
-        shard(prefixes[i], NULL);
-        if (i < 3) /* module. stands before the head too */
-            same_as_bert(MODEL_HEAD_AUTO);
+        shard_as(names[i].prefix, names[i].outer, names[i].head, NULL);
+        same_as_bert(MODEL_HEAD_AUTO);
     }
 }
 
