@@ -96,6 +96,15 @@ bench-engines: build
 	@env -u OPENBLAS_CORETYPE tests/bench/engines --build $(BUILD) --shared $(dir $(DATA)) --titles-file $(DATA)/dev.txt \
 	  --rows $(ROWS) --engines $(ENGINES) --titles $(TITLES) --rounds $(ROUNDS) $(BENCH)
 
+# Titles a second of each tokenizer on one core.
+.PHONY: bench-tokenizers
+VOCAB ?= $(dir $(DATA))vocab
+bench-tokenizers: build
+	@test -f $(DATA)/train.txt -a -f $(VOCAB)/bert-base-chinese/vocab.txt -a -f $(VOCAB)/xlnet-zh/spiece.model || \
+	  { echo "no titles in $(DATA) or no vocabularies in $(VOCAB): set DATA and VOCAB"; exit 1; }
+	@taskset -c 0 $(BUILD)/bin/bench_tokenizers bert $(VOCAB)/bert-base-chinese $(DATA)/train.txt
+	@taskset -c 0 $(BUILD)/bin/bench_tokenizers xlnet $(VOCAB)/xlnet-zh $(DATA)/dev.txt
+
 # Exactly-once under SIGKILL and SIGTERM: 100,000 headlines, five seeds, and the same at least once.
 chaos: build deps-test
 	@tests/e2e/run $(E2E) -k chaos --rounds 5 --records 100000
