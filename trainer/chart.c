@@ -6,6 +6,7 @@
 
 /* The drawing, in units of the viewBox. */
 enum { WIDTH = 640, HEIGHT = 300, LEFT = 60, RIGHT = 600, TOP = 34, BOTTOM = 254 };
+static const double x_room = RIGHT - LEFT, y_room = BOTTOM - TOP;
 #define FEW_POINTS 60 /* up to here each one is drawn as a dot, too */
 
 struct axis {
@@ -37,12 +38,12 @@ static struct axis axis_of(double low, double high)
 
 static double at_x(const struct axis *a, double x)
 {
-    return LEFT + (RIGHT - LEFT) * (x - a->low) / (a->high - a->low);
+    return (double)LEFT + x_room * (x - a->low) / (a->high - a->low);
 }
 
 static double at_y(const struct axis *a, double y)
 {
-    return BOTTOM - (BOTTOM - TOP) * (y - a->low) / (a->high - a->low);
+    return (double)BOTTOM - y_room * (y - a->low) / (a->high - a->low);
 }
 
 static void begin(const char *id, const char *title, const char *description, struct buf *out)
@@ -150,7 +151,7 @@ void chart_reliability(const char *id, const char *title, const double *y, int n
             buf_printf(out,
                        "<rect class=\"bar\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" "
                        "height=\"%.1f\"/>\n",
-                       left, at_y(&level, y[i]), right - left, BOTTOM - at_y(&level, y[i]));
+                       left, at_y(&level, y[i]), right - left, (double)BOTTOM - at_y(&level, y[i]));
     }
     buf_printf(out, "<line class=\"mark\" x1=\"%d\" y1=\"%d\" x2=\"%d\" y2=\"%d\"/>\n", LEFT,
                BOTTOM, RIGHT, TOP);
