@@ -29,21 +29,63 @@ float *parts_floats(const struct params *p, enum stack stack, enum param which, 
     return x;
 }
 
+/* "encoder.layer.9.output.dense" keeps "bert.encoder.layer.9.output.dense.weight". */
+static bool keeps(const char *kept, const char *name)
+{
+    size_t n = strlen(name), m = strlen(kept);
+    for (size_t at = 0; m && at + m <= n; at++)
+        if ((at == 0 || name[at - 1] == '.') && strncmp(name + at, kept, m) == 0 &&
+            (name[at + m] == '.' || name[at + m] == '\0'))
+            return true;
+    return false;
+}
+
 enum product_type parts_type(const json_t *keep, const char *name, enum product_type type)
 {
-    if (type != PRODUCT_INT8)
-        return type;
-    size_t n = strlen(name);
+    for (size_t i = 0; type == PRODUCT_INT8 && i < json_array_size(keep); i++)
+        if (keeps(json_string_value(json_array_get(keep, i)), name))
+            type = product_has(PRODUCT_BF16) ? PRODUCT_BF16 : PRODUCT_FP32;
+    return type;
+}
+
+static bool is_product(enum param which)
+{
+    switch (which) {
+    case P_Q_W:
+    case P_K_W:
+    case P_V_W:
+    case P_O_W:
+    case P_INNER_W:
+    case P_GATE_W:
+    case P_OUTER_W:
+    case P_CROSS_Q_W:
+    case P_CROSS_K_W:
+    case P_CROSS_V_W:
+    case P_CROSS_O_W:
+        return true;
+    default:
+        return false;
+    }
+}
+
+int parts_check_keep(const json_t *keep, const struct tensor_set *weights, const struct params *p,
+                     struct err *err)
+{
+    if (keep && !json_is_array(keep))
+        return err_set(err, ERR_FORMAT, "\"int8_keep\" is no list of names");
     for (size_t i = 0; i < json_array_size(keep); i++) {
         const char *kept = json_string_value(json_array_get(keep, i));
-        size_t m = kept ? strlen(kept) : 0;
-        /* "encoder.layer.9.output.dense" keeps "bert.encoder.layer.9.output.dense.weight". */
-        for (size_t at = 0; m && at + m <= n; at++)
-            if ((at == 0 || name[at - 1] == '.') && strncmp(name + at, kept, m) == 0 &&
-                (name[at + m] == '.' || name[at + m] == '\0'))
-                return product_has(PRODUCT_BF16) ? PRODUCT_BF16 : PRODUCT_FP32;
+        size_t at = 0;
+        if (!kept)
+            return err_set(err, ERR_FORMAT, "\"int8_keep\": entry %zu is no name", i);
+        while (at < weights->n &&
+               !(is_product(p->role[at]) && keeps(kept, weights->tensors[at].name)))
+            at++;
+        if (at == weights->n)
+            return err_set(err, ERR_CONFIG,
+                           "\"int8_keep\": no product of this model is called \"%.200s\"", kept);
     }
-    return type;
+    return 0;
 }
 
 const char *parts_runs_in(enum param which, enum product_type type, const json_t *keep,
@@ -57,20 +99,8 @@ const char *parts_runs_in(enum param which, enum product_type type, const json_t
         return names[type == PRODUCT_INT8 ? PRODUCT_INT8 : PRODUCT_FP32];
     case P_EMB_PROJ_W:
         return names[type == PRODUCT_BF16 ? PRODUCT_BF16 : PRODUCT_FP32];
-    case P_Q_W:
-    case P_K_W:
-    case P_V_W:
-    case P_O_W:
-    case P_INNER_W:
-    case P_GATE_W:
-    case P_OUTER_W:
-    case P_CROSS_Q_W:
-    case P_CROSS_K_W:
-    case P_CROSS_V_W:
-    case P_CROSS_O_W:
-        return names[parts_type(keep, name, type)];
     default:
-        return names[PRODUCT_FP32];
+        return names[is_product(which) ? parts_type(keep, name, type) : PRODUCT_FP32];
     }
 }
 

@@ -12,6 +12,10 @@ float *parts_floats(const struct params *p, enum stack stack, enum param which, 
  * strings or NULL: config.json's "int8_keep"), with or without prefix and ".weight", are kept out of
  * int8. */
 enum product_type parts_type(const json_t *keep, const char *name, enum product_type type);
+/* Entries of "int8_keep" must be strings, each of them the name of a product of this model: the error
+ * says which is not. */
+int parts_check_keep(const json_t *keep, const struct tensor_set *weights, const struct params *p,
+                     struct err *err);
 /* "int8", "bf16", "fp32": what a weight is held and multiplied in; "unused" for PARAMS. */
 const char *parts_runs_in(enum param which, enum product_type type, const json_t *keep,
                           const char *name);

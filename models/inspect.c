@@ -141,6 +141,11 @@ static int inspect_transformer(const json_t *config, const struct tensor_set *se
         return err_prefix(err, "config.json");
     if (params_find(set, &c, HEAD_NONE, &p, err) != 0)
         return -1;
+    const json_t *keep = json_object_get(config, "int8_keep");
+    if (parts_check_keep(keep, set, &p, err) != 0) {
+        params_done(&p);
+        return err_prefix(err, "config.json");
+    }
     enum product_type type = transformer_product_type(&precision);
     buf_printf(out, "%s: %d layers, hidden %d, %d heads of %d, inner %d%s, vocabulary %d\nhead: %s",
                family_name(c.family), (int)p.layers[STACK_ENCODER], (int)c.hidden, (int)c.heads,
@@ -152,8 +157,7 @@ static int inspect_transformer(const json_t *config, const struct tensor_set *se
                precision_name(precision));
     size_t unused = 0;
     for (size_t i = 0; i < set->n; i++) {
-        leaves[i].runs = parts_runs_in(p.role[i], type, json_object_get(config, "int8_keep"),
-                                       set->tensors[i].name);
+        leaves[i].runs = parts_runs_in(p.role[i], type, keep, set->tensors[i].name);
         unused += p.role[i] == PARAMS;
     }
     if (unused)

@@ -1,5 +1,6 @@
 #include "models/tensors.h"
 
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,6 +101,12 @@ int tensor_set_need(const struct tensor_set *set, const char *name, int n_dims, 
     return 0;
 }
 
+static int not_floating(const struct tensor *t, struct err *err)
+{
+    return err_set(err, ERR_FORMAT, "tensor \"%s\": expected a floating type, found %s", t->name,
+                   dtype_name(t->dtype));
+}
+
 int tensor_to_f32(const struct tensor *t, float *out, struct err *err)
 {
     const unsigned char *p = t->data;
@@ -125,7 +132,48 @@ int tensor_to_f32(const struct tensor *t, float *out, struct err *err)
         }
         return 0;
     default:
-        return err_set(err, ERR_FORMAT, "tensor \"%s\": expected a floating type, found %s",
-                       t->name, dtype_name(t->dtype));
+        return not_floating(t, err);
     }
+}
+
+/* The index of the first element whose exponent is all ones, or n. */
+static size_t first_not_finite(const unsigned char *p, size_t n, size_t size, uint64_t exponent)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint64_t x = 0;
+        memcpy(&x, p + i * size, size); /* little endian, as the files are */
+        if ((x & exponent) == exponent)
+            return i;
+    }
+    return n;
+}
+
+int tensor_check_weights(const struct tensor *t, struct err *err)
+{
+    size_t size = dtype_size(t->dtype), n = t->bytes / size, at = n;
+    switch (t->dtype) {
+    case DT_F32:
+        at = first_not_finite(t->data, n, size, 0x7f800000);
+        break;
+    case DT_F16:
+        at = first_not_finite(t->data, n, size, 0x7c00);
+        break;
+    case DT_BF16:
+        at = first_not_finite(t->data, n, size, 0x7f80);
+        break;
+    case DT_F64: /* narrowed to float, and finite there */
+        for (at = 0; at < n; at++) {
+            double x;
+            memcpy(&x, (const unsigned char *)t->data + at * size, size);
+            if (!isfinite((float)x))
+                break;
+        }
+        break;
+    default:
+        return not_floating(t, err);
+    }
+    return at == n ? 0
+                   : err_set(err, ERR_FORMAT,
+                             "tensor \"%s\": element %zu of %zu is infinite or not a number",
+                             t->name, at, n);
 }

@@ -47,6 +47,9 @@ int tensor_set_need(const struct tensor_set *set, const char *name, int n_dims, 
 /* Copies all elements, widened (or narrowed from F64), to out. Only floating types; the error names
  * the tensor and type. */
 int tensor_to_f32(const struct tensor *t, float *out, struct err *err);
+/* Are these numbers that a model can run with?  The error names the tensor and the type that is not a
+ * floating one, or the place of the first infinity or NaN. */
+int tensor_check_weights(const struct tensor *t, struct err *err);
 /* "[3, 4]" into text, for messages; returns text. */
 #define TENSOR_SHAPE_TEXT (TENSOR_MAX_DIMS * 22 + 3)
 const char *tensor_shape_text(int n_dims, const int64_t *dims, char text[TENSOR_SHAPE_TEXT]);

@@ -50,7 +50,8 @@ enum product_type transformer_product_type(enum precision *p)
         *p = product_has(PRODUCT_BF16) ? PRECISION_BF16 : PRECISION_FP32;
     if (*p == PRECISION_BF16 && !product_has(PRODUCT_BF16))
         *p = PRECISION_FP32;
-    if (*p == PRECISION_INT16) /* tables only */
+    if (*p == PRECISION_INT16 || /* tables only */
+        (*p == PRECISION_INT8 && !product_has(PRODUCT_INT8)))
         *p = PRECISION_FP32;
     return *p == PRECISION_INT8 ? PRODUCT_INT8 : *p == PRECISION_BF16 ? PRODUCT_BF16 : PRODUCT_FP32;
 }
@@ -112,8 +113,13 @@ static int transformer_open(const struct arch_source *src, void **impl, struct a
         free(m);
         return err_prefix(err, "%s", src->config_path);
     }
-    if (params_find(src->weights, &m->cfg, plain, &params, err) != 0 ||
-        check_sizes(src, &m->cfg, err) != 0) {
+    const json_t *keep = json_object_get(src->config, "int8_keep");
+    int rc = params_find(src->weights, &m->cfg, plain, &params, err);
+    if (rc == 0)
+        rc = check_sizes(src, &m->cfg, err);
+    if (rc == 0 && parts_check_keep(keep, src->weights, &params, err) != 0)
+        rc = err_prefix(err, "%s", src->config_path);
+    if (rc != 0) {
         params_done(&params);
         free(m);
         return -1;
@@ -126,9 +132,9 @@ static int transformer_open(const struct arch_source *src, void **impl, struct a
                                .params = &params,
                                .set = m->set,
                                .type = transformer_product_type(&precision),
-                               .keep = json_object_get(src->config, "int8_keep"),
+                               .keep = keep,
                                .max_tokens = m->max_tokens};
-    int rc = m->body->open(&from, &m->impl, err);
+    rc = m->body->open(&from, &m->impl, err);
     if (rc == 0)
         open_head(m, &from);
     *facts = (struct arch_facts){.parameters = params.count,

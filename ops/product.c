@@ -1,5 +1,6 @@
 #include "ops/product.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,9 +30,26 @@ struct product_lane {
     struct onednn_lane *onednn;
 };
 
+static pthread_once_t probed = PTHREAD_ONCE_INIT;
+static bool onednn_has_int8;
+
+static void probe(void)
+{
+    struct onednn_kernel *pk = onednn_kernel_open(PRODUCT_INT8, 64, 64, PRODUCT_STEP);
+    onednn_has_int8 = pk != NULL;
+    onednn_kernel_close(pk);
+}
+
 bool product_has(enum product_type type)
 {
-    return type != PRODUCT_BF16 || (gemm_backend() == GEMM_ONEDNN && cpu_has_bf16());
+    bool onednn = gemm_backend() == GEMM_ONEDNN;
+    if (type == PRODUCT_BF16)
+        return onednn && cpu_has_bf16();
+    if (type == PRODUCT_INT8 && onednn) {
+        (void)pthread_once(&probed, probe);
+        return onednn_has_int8;
+    }
+    return true;
 }
 
 int product_max_u8(void)

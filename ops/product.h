@@ -24,7 +24,8 @@
 enum product_type { PRODUCT_FP32, PRODUCT_BF16, PRODUCT_INT8, PRODUCT_TYPES };
 #define PRODUCT_STEP 8
 
-/* FP32 and INT8 always; BF16 when oneDNN is the backend and the processor has the instructions. */
+/* FP32 always; BF16 when oneDNN is the backend and the processor has the instructions; INT8 unless
+ * oneDNN is the backend and has none for this processor but its slow reference. */
 bool product_has(enum product_type type);
 /* 255; 127 where pairs of products are summed in 16 bits (no VNNI), which larger values would
  * saturate. */

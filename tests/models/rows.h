@@ -175,8 +175,9 @@ static inline bool ends_with(const char *s, const char *end)
     return n >= m && strcmp(s + n - m, end) == 0;
 }
 
-/* Every tensor whose name ends so becomes zeros, or leaves the file; how many there were. */
-static inline int alter(const char *end, bool leave)
+/* Every tensor whose name ends so becomes zeros of the type (DT_COUNT: its own), the first of them with
+ * these first bytes, or leaves the file; how many there were. */
+static inline int rewrite(const char *end, bool leave, enum dtype type, uint32_t first)
 {
     char *path = scratch_file("model.safetensors"), *data;
     struct err err;
@@ -193,8 +194,14 @@ static inline int alter(const char *end, bool leave)
         if (hit && leave)
             continue;
         list[kept] = set->tensors[i];
-        if (hit)
-            list[kept].data = xcalloc(1, list[kept].bytes);
+        if (hit) {
+            size_t elements = list[kept].bytes / dtype_size(list[kept].dtype);
+            list[kept].dtype = type == DT_COUNT ? list[kept].dtype : type;
+            list[kept].bytes = elements * dtype_size(list[kept].dtype);
+            char *zeros = xcalloc(1, list[kept].bytes + sizeof first);
+            memcpy(zeros, &first, sizeof first);
+            list[kept].data = zeros;
+        }
         kept++;
     }
     static const char *const meta[] = {"format", "pt", NULL};
@@ -207,6 +214,11 @@ static inline int alter(const char *end, bool leave)
     free(data);
     free(path);
     return n;
+}
+
+static inline int alter(const char *end, bool leave)
+{
+    return rewrite(end, leave, DT_COUNT, 0);
 }
 
 #endif

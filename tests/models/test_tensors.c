@@ -128,6 +128,45 @@ static void test_to_f32(void **state)
     }
 }
 
+/* One bad element at the end of each floating type. */
+static void test_check_weights(void **state)
+{
+    (void)state;
+    struct err err;
+    float f[] = {1, -2, 0, 0, 3, INFINITY}, g[] = {NAN, 1, 1, 1, 1, 1}, tiny[] = {1e-45f, 3e38f};
+    double d[] = {1, 2, 3, 4, 5, 1e300}, e[] = {1, 2, 3, 4, 5, 1e38};
+    uint16_t half[] = {0x7BFF, 0xFBFF, 0x7C00}, brain[] = {0x7F7F, 0xFF7F, 0xFFC0};
+    const struct {
+        enum dtype dtype;
+        const void *data;
+        size_t n, bad; /* bad = n: none */
+    } cases[] = {{DT_F32, f, 6, 5},      {DT_F32, f, 5, 5},    {DT_F32, g, 6, 0},
+                 {DT_F32, tiny, 2, 2},   {DT_F64, d, 6, 5},    {DT_F64, e, 6, 6},
+                 {DT_F16, half, 3, 2},   {DT_F16, half, 2, 2}, {DT_BF16, brain, 3, 2},
+                 {DT_BF16, brain, 2, 2}, {DT_F32, NULL, 0, 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char expected[100];
+        struct tensor t = made("w");
+        t.dtype = cases[i].dtype;
+        t.data = cases[i].data;
+        t.bytes = cases[i].n * dtype_size(t.dtype);
+        bool good = cases[i].bad == cases[i].n;
+        assert_int_equal(tensor_check_weights(&t, &err), good ? 0 : -1);
+        (void)snprintf(expected, sizeof expected,
+                       "tensor \"w\": element %zu of %zu is infinite or not a number", cases[i].bad,
+                       cases[i].n);
+        if (!good)
+            assert_string_equal(err.msg, expected);
+    }
+    static const enum dtype whole[] = {DT_I8, DT_U8, DT_I32, DT_I64, DT_BOOL};
+    for (int i = 0; i < 5; i++) {
+        struct tensor t = made("w");
+        t.dtype = whole[i];
+        assert_int_equal(tensor_check_weights(&t, &err), -1);
+        assert_non_null(strstr(err.msg, "expected a floating type, found"));
+    }
+}
+
 /* The value of a binary16 by its definition, in double. */
 static double f16_value(unsigned h)
 {
@@ -208,7 +247,7 @@ int main(void)
         cmocka_unit_test(test_need),   cmocka_unit_test(test_find),
         cmocka_unit_test(test_twice),  cmocka_unit_test(test_shape_text),
         cmocka_unit_test(test_to_f32), cmocka_unit_test(test_f16),
-        cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_bf16),   cmocka_unit_test(test_check_weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
