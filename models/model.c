@@ -12,6 +12,7 @@
 #include "data/tokenizer.h"
 #include "models/arch.h"
 #include "models/checkpoint.h"
+#include "models/labels.h"
 
 enum { MAX_JSON = 16 << 20, SHORT_VERSION = 12 };
 
@@ -131,49 +132,6 @@ static int read_config(const char *path, json_t **config, struct model *m, struc
     return 0;
 }
 
-/* The names of the classes: labels.txt, else id2label, whose keys must be "0", "1", … */
-static int read_labels(const char *path, const json_t *config, struct model *m, struct err *err)
-{
-    const json_t *id2label = json_object_get(config, "id2label");
-    if (m->arch->tokenizer == TOKENIZER_CHARACTERS || file_exists(path) || !id2label)
-        return m->arch->tokenizer == TOKENIZER_CHARACTERS || file_exists(path)
-                   ? classes_read(path, &m->classes, err)
-                   : 0;
-    size_t n = json_object_size(id2label);
-    struct buf text;
-    buf_init(&text, MAX_JSON);
-    int rc = 0;
-    for (size_t i = 0; rc == 0 && i < n; i++) {
-        char key[24];
-        (void)snprintf(key, sizeof key, "%zu", i);
-        const char *name = json_string_value(json_object_get(id2label, key));
-        if (!name)
-            rc = err_set(err, ERR_FORMAT, "\"id2label\" has %zu entries, but no name for \"%s\"", n,
-                         key);
-        else
-            buf_printf(&text, "%s\n", name);
-    }
-    if (rc == 0 && n > 0)
-        rc = classes_parse("id2label", text.data, text.len, &m->classes, err);
-    if (rc == 0 && (size_t)m->classes.n != n)
-        rc = err_set(err, ERR_FORMAT, "\"id2label\" has %zu entries, %d names are usable", n,
-                     (int)m->classes.n);
-    buf_done(&text);
-    return rc;
-}
-
-/* A head whose outputs nobody named: the names that transformers gives. */
-static int name_labels(struct model *m, int32_t n, struct err *err)
-{
-    struct buf text;
-    buf_init(&text, MAX_JSON);
-    for (int32_t i = 0; i < n; i++)
-        buf_printf(&text, "LABEL_%d\n", (int)i);
-    int rc = classes_parse("labels", text.data, text.len, &m->classes, err);
-    buf_done(&text);
-    return rc;
-}
-
 static int open_weights(const char *dir, struct arch_source *src, struct model *m, struct err *err)
 {
     struct checkpoint *ck = NULL;
@@ -191,7 +149,8 @@ static int open_weights(const char *dir, struct arch_source *src, struct model *
     checkpoint_close(ck);
     if (rc != 0)
         return -1;
-    if (m->classes.n == 0 && facts.n_labels > 0 && name_labels(m, facts.n_labels, err) != 0)
+    if (m->classes.n == 0 && facts.n_labels > 0 &&
+        labels_numbered(facts.n_labels, &m->classes, err) != 0)
         return -1;
     m->info.parameters = facts.parameters;
     m->info.weights_bytes = facts.weights_bytes;
@@ -209,7 +168,8 @@ static int open_parts(const char *dir, const struct model_options *opt, struct m
          *labels_path = file_path("%s/labels.txt", dir);
     json_t *config = NULL;
     int rc = read_config(config_path, &config, m, err);
-    if (rc == 0 && read_labels(labels_path, config, m, err) != 0)
+    if (rc == 0 && labels_read(labels_path, config, m->arch->tokenizer == TOKENIZER_CHARACTERS,
+                               &m->classes, err) != 0)
         rc = strstr(err->msg, labels_path) ? -1 : err_prefix(err, "%s", config_path);
     if (rc == 0)
         rc = tokenizer_open(dir, m->arch->tokenizer, &m->tokenizer, err);

@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "data/dataset.h"
-#include "base/file.h"
 #include "base/signals.h"
+#include "models/labels.h"
 #include "worker/served.h"
 
 /* The registry that a start waits for; for load_cancel. */
@@ -70,20 +70,19 @@ static int open_quietly(const char *dir, const struct model_options *p, struct m
 }
 
 /* The labels of the version that was in service last must be the model's, or readers of the topics
- * would be surprised by a restart. dir: that version's; no file, no objection. */
+ * would be surprised by a restart. dir: that version's; where it names
+ * none, no objection. */
 static int check_last(const struct model *m, const char *dir, struct err *err)
 {
-    char *path = file_path("%s/labels.txt", dir);
-    struct classes last;
+    struct classes last = {0};
     int rc = 0;
-    if (classes_read(path, &last, NULL) == 0) {
-        if (!served_same_labels((const char *const *)last.names, last.n, model_info(m)))
+    if (labels_read_dir(dir, &last, NULL) == 0) {
+        if (last.n && !served_same_labels((const char *const *)last.names, last.n, model_info(m)))
             rc = err_set(err, ERR_CONFIG,
                          "other labels than the version that was in service last has; "
                          "allow-new-labels lets them through");
         classes_done(&last);
     }
-    free(path);
     return rc;
 }
 
