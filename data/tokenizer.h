@@ -5,10 +5,11 @@
  *     TOKENIZER_BERT         vocab.txt: WordPiece, [CLS] x [SEP] (data/wordpiece.h); a directory
  *                            with spiece.model only (ALBERT's English ones): SentencePiece
  *     TOKENIZER_XLNET        spiece.model: SentencePiece, x <sep> <cls>
- *     TOKENIZER_T5           spiece.model: SentencePiece, x </s>, behind its pieces 100 <extra_id_n>
+ *     TOKENIZER_T5           spiece.model: SentencePiece, x </s>, behind its pieces <extra_id_n>
  *
  * tokenizer_config.json's do_lower_case, strip_accents, tokenize_chinese_chars, keep_accents and
- * remove_space are heeded where it is there.  XLNet's and ALBERT's text is first squeezed, its quotes
+ * remove_space are heeded where it is there, and T5's extra_ids (100 where it is not given; mT5's
+ * files say 0).  XLNet's and ALBERT's text is first squeezed, its quotes
  * made plain, decomposed by compatibility and rid of combining characters; their pieces that end
  * in a digit and a comma are split before it.  Const after open, shared by threads. */
 #ifndef DATA_TOKENIZER_H

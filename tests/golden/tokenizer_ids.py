@@ -16,7 +16,7 @@ from transformers import BertTokenizer, T5Tokenizer, XLNetTokenizer
 NASTY = ["股市大涨三成", "iPhone新机phone", "İstanbul Σας ΟΔΥΣΣΕΥΣ ẞ", "e\u0301\u0323a cafe\u0301 a\u0323\u0302", "ＡＢＣ１２３！", "[SEP]新闻[MASK] [CLS]x[cls][UNK]",
          "a" * 100 + " " + "b" * 101, "涨" * 600, "한국어 뉴스", "😀👨\u200d👩\u200d👧", "\u202eabc\u202c", "a\u200bb\ufeff", "don't stop!!!", "1,234.5", "x" * 10000,
          "\u0915\u093f\u0902", "A\u0327\u0301\u0323", "ﬁ Å \u212b \u2126", "  leading  \u3000 spaces\t\tx ", "豈\uf900更\U0002f800", "\U0001d165\U0001d16d ab",
-         "``quoted''", "价格9,元 100,000", "3，4,5,", "<sep><cls>x", "<extra_id_0> a<extra_id_99><extra_id_100>", "</s> x </s>", "a <mask> b  <MASK> c", "x <extra_id_5> y \u3000<extra_id_6>  z", "A <SEP> B <Sep>C", "a\u0085b\u2028c\u2029d\x0be", "\x01\x7f涨\ufffd",
+         "``quoted''", "价格9,元 100,000", "3，4,5,", "<sep><cls>x", "<extra_id_0> a<extra_id_99><extra_id_100>", "<extra_id_6><extra_id_7><extra_id_07>x<extra_id_119><extra_id_120><extra_id_", "</s> x </s>", "a <mask> b  <MASK> c", "x <extra_id_5> y \u3000<extra_id_6>  z", "A <SEP> B <Sep>C", "a\u0085b\u2028c\u2029d\x0be", "\x01\x7f涨\ufffd",
          "\ue000\U000f0000股", "A股\u00adB", "①②½", "..", "-", "_a_b_", "¿¡«»", "\u0e01\u0e33", "\u1e9b\u0323", "𝔘𝔫𝔦", "ŉ ǰ ΐ", "[PAD]", "[ SEP ]", "▁x", "a▁b"]
 
 
@@ -26,7 +26,8 @@ def tokenizers(rows):
         yield "bert", config, BertTokenizer(os.path.join(words, "vocab.txt"), **config)
     for config in ({}, {"keep_accents": True}, {"do_lower_case": True}, {"remove_space": False}):
         yield "xlnet", config, XLNetTokenizer(os.path.join(xlnet, "spiece.model"), **config)
-    yield "t5", {}, T5Tokenizer(os.path.join(t5, "spiece.model"))
+    for config in ({}, {"extra_ids": 0}, {"extra_ids": 7}, {"extra_ids": 120}):
+        yield "t5", config, T5Tokenizer(os.path.join(t5, "spiece.model"), **config)
 
 
 def golden(rows):
