@@ -1,6 +1,5 @@
 #include "models/checkpoint.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -213,6 +212,11 @@ static bool may_be_weights(const char *name)
         if (strcmp(name, others[i]) == 0)
             return false;
     return *name != '.' && (ends_with(name, ".bin") || ends_with(name, ".pt"));
+}
+
+bool checkpoint_is_weights(const char *name)
+{
+    return ends_with(name, ".safetensors") || may_be_weights(name);
 }
 
 static int open_other(const char *dir, struct checkpoint *ck, struct err *err)

@@ -14,9 +14,14 @@
 #ifndef MODELS_CHECKPOINT_H
 #define MODELS_CHECKPOINT_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 #include "base/sha256.h"
 #include "models/tensors.h"
+
+/* May a file of this name hold weights, by itself or as a shard? */
+bool checkpoint_is_weights(const char *name);
 
 struct checkpoint; /* const after open, shared by threads */
 int checkpoint_open(const char *dir, struct checkpoint **out, struct err *err);

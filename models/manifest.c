@@ -10,9 +10,9 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "models/checkpoint.h"
 
-static const char *const required[] = {"config.json", "model.safetensors"};
-enum { N_REQUIRED = sizeof required / sizeof *required };
+static const char needs[] = "config.json and a file of weights";
 
 bool manifest_word(const char *s, size_t max)
 {
@@ -72,7 +72,8 @@ int manifest_list(const char *dir, struct file_list *list, struct err *err)
 {
     if (file_list(dir, list, err) != 0)
         return -1;
-    size_t kept = 0, found = 0;
+    size_t kept = 0;
+    bool config = false, weights = false;
     int rc = 0;
     for (size_t i = 0; i < list->n; i++) {
         char *name = list->names[i];
@@ -84,14 +85,13 @@ int manifest_list(const char *dir, struct file_list *list, struct err *err)
             rc = err_set(err, ERR_FORMAT,
                          "%s/%s: the name of a file must be 1 to %d of A-Z a-z 0-9 . _ -", dir,
                          name, MANIFEST_FILE_NAME);
-        for (size_t k = 0; k < N_REQUIRED; k++)
-            found += strcmp(name, required[k]) == 0;
+        config = config || strcmp(name, "config.json") == 0;
+        weights = weights || checkpoint_is_weights(name);
         list->names[kept++] = name;
     }
     list->n = kept;
-    if (rc == 0 && found != N_REQUIRED)
-        rc = err_set(err, ERR_FORMAT, "%s: no model directory: it needs %s and %s", dir,
-                     required[0], required[1]);
+    if (rc == 0 && !(config && weights))
+        rc = err_set(err, ERR_FORMAT, "%s: no model directory: it needs %s", dir, needs);
     if (rc == 0 && kept > MANIFEST_MAX_FILES)
         rc = err_set(err, ERR_FORMAT, "%s: %zu files, at most %d", dir, kept, MANIFEST_MAX_FILES);
     if (rc != 0)
@@ -205,13 +205,13 @@ static int parse_root(const json_t *root, struct manifest *m, struct err *err)
     for (size_t i = 0; i < n; i++)
         if (parse_entry(json_array_get(files, i), m, err) != 0)
             return err_prefix(err, "files[%zu]", i);
-    for (size_t k = 0; k < N_REQUIRED; k++) {
-        size_t i = 0;
-        while (i < m->n && strcmp(m->files[i].name, required[k]) != 0)
-            i++;
-        if (i == m->n)
-            return err_set(err, ERR_FORMAT, "%s is not among its files", required[k]);
+    bool config = false, weights = false;
+    for (size_t i = 0; i < m->n; i++) {
+        config = config || strcmp(m->files[i].name, "config.json") == 0;
+        weights = weights || checkpoint_is_weights(m->files[i].name);
     }
+    if (!(config && weights))
+        return err_set(err, ERR_FORMAT, "no model: it needs %s", needs);
     version_of(m, expected);
     if (strcmp(m->version, expected) != 0)
         return err_set(err, ERR_FORMAT, "version %s, but its files make it %s", m->version,

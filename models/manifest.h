@@ -40,7 +40,7 @@ bool manifest_word(const char *s, size_t max);
 bool manifest_is_version(const char *s); /* 16 lower-case hex digits */
 
 /* The names of the files that a version made from dir holds: neither hidden ones nor manifest.json.
- * Refused: a name that is no word, a directory without config.json and model.safetensors, too many.
+ * Refused: a name that is no word, a directory without config.json and weights, too many.
  * file_list_free it. */
 int manifest_list(const char *dir, struct file_list *list, struct err *err);
 

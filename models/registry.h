@@ -49,7 +49,7 @@ int registry_open(const char *url, struct registry **out, struct err *err);
 void registry_close(struct registry *r); /* NULL allowed */
 
 /* Copies dir's plain files into a new version (hidden files and an old manifest.json are left out;
- * refused: sub-directories, a directory without config.json and model.safetensors, a file changing
+ * refused: sub-directories, a directory without config.json and weights, a file changing
  * meanwhile). An existing identical version is verified and kept. The version appears by one
  * rename: a reader sees all of it or none. */
 int registry_push(struct registry *r, const char *name, const char *dir,

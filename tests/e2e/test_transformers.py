@@ -3,6 +3,8 @@ BERT under the delivery tests, where ../shared/models has one."""
 
 import json
 import os
+import shutil
+import struct
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,6 +13,7 @@ import wire
 from env import Skip
 from process import Failure
 from test_chaos import _round
+from test_swap import registry
 from test_tools import _run
 from test_wire import TITLES, check_category, run, same
 
@@ -44,6 +47,49 @@ def test_every_row(env):
         for i, said in enumerate(_classify(env, model, titles, "--precision", "fp32")):
             check_category(env, wire.category(out[places[i] + (0,)].value), titles[i], said)
     return f"{len(rows)} checkpoints"
+
+
+def _shard(model, path):
+    """The same weights in two files and an index, as transformers writes large models."""
+    os.makedirs(path)
+    for name in os.listdir(model):
+        if name not in ("model.safetensors", "expected.safetensors"):
+            shutil.copy(os.path.join(model, name), path)
+    with open(os.path.join(model, "model.safetensors"), "rb") as f:
+        header = json.loads(f.read(struct.unpack("<Q", f.read(8))[0]))
+        data_bytes = f.read()
+    names, where = sorted(n for n in header if n != "__metadata__"), {}
+    for i, part in enumerate((names[::2], names[1::2]), 1):
+        file, entries, at, body = f"model-0000{i}-of-00002.safetensors", {}, 0, b""
+        for name in part:
+            begin, end = header[name]["data_offsets"]
+            entries[name] = dict(header[name], data_offsets=[at, at + end - begin])
+            body, at, where[name] = body + data_bytes[begin:end], at + end - begin, file
+        text = json.dumps(entries).encode()
+        text += b" " * (-len(text) % 8)
+        with open(os.path.join(path, file), "wb") as f:
+            f.write(struct.pack("<Q", len(text)) + text + body)
+    with open(os.path.join(path, "model.safetensors.index.json"), "w", encoding="utf-8") as f:
+        json.dump({"metadata": {}, "weight_map": where}, f)
+
+
+def test_sharded_push(env):
+    """A sharded directory goes through a registry whole, and gives the answers of the unsharded one."""
+    model, path = os.path.join(ROWS, "bert"), os.path.join(env.folder, "sharded")
+    _shard(model, path)
+    r = registry(env)
+    version = r.push(path)
+    r.promote(version)
+    titles = TITLES[:12]
+    out = _run(env, env.args.worker, "classify", "--registry", r.url, "--name", "news", "--json", "--precision", "fp32",
+               "--cache", os.path.join(env.folder, "cache"), text="\n".join(titles) + "\n")
+    got = [json.loads(line) for line in out.splitlines()]
+    same("versions", {g["model"]["version"] for g in got}, {version})
+    same("answers", [g["top"] for g in got], [s["top"] for s in _classify(env, model, titles, "--precision", "fp32")])
+    os.remove(os.path.join(path, "model-00002-of-00002.safetensors"))
+    said = _run(env, env.args.trainer, "push", "--model", path, "--registry", r.url, "--name", "news", status=66)
+    if "model-00002-of-00002.safetensors" not in said:
+        raise Failure(f"a missing shard: {said!r}")
 
 
 def test_no_head(env):
@@ -131,4 +177,28 @@ def test_dev_accuracy(env):
     return f"fp32 {got['fp32'][0]} right, loss {got['fp32'][1]:.4f}; int8 {got['int8'][0]}, {equal:.2%} equal answers"
 
 
-test_dev_accuracy.test_seconds = test_exactly_once.test_seconds = test_at_least_once.test_seconds = 600
+def test_instruction_sets(env):
+    """At each forced level of instructions: fp32's probabilities within 1e-4, int8's answers 99 % the same."""
+    _need(TUNED, DEV)
+    with open(DEV, encoding="utf-8") as f:
+        titles = [line.split("\t")[0] for line in f][:1000]
+
+    def ask(isa, precision):
+        out = _run(env, env.args.worker, "classify", "--model", TUNED, "--json", "--precision", precision,
+                   text="\n".join(titles) + "\n", environment={"RUBRIC_ISA": isa} if isa else {})
+        return [json.loads(line) for line in out.splitlines()]
+
+    best = ask("", "fp32")
+    same("answers", len(best), len(titles))
+    said = []
+    for isa in ("base", "avx2", "avx512", ""):
+        exact, small = ask(isa, "fp32"), ask(isa, "int8")
+        off = max(abs(a["probability"] - b["probability"]) for a, b in zip(exact, best))
+        equal = sum(a["label"] == b["label"] for a, b in zip(small, best)) / len(titles)
+        if off > 1e-4 or equal < 0.99:
+            raise Failure(f"{isa or 'all'}: fp32 off by {off:.2g}, int8 gives {equal:.2%} of fp32's answers")
+        said.append(f"{isa or 'all'} {off:.1g} and {equal:.1%}")
+    return "; ".join(said)
+
+
+test_instruction_sets.test_seconds = test_dev_accuracy.test_seconds = test_exactly_once.test_seconds = test_at_least_once.test_seconds = 600

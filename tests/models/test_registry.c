@@ -200,7 +200,7 @@ static void test_push_refuses(void **state)
     assert_int_equal(unlink(path), 0);
     assert_int_equal(registry_push(r, "news", model, version, &err), -1);
     check(&err, ERR_FORMAT,
-          "model: no model directory: it needs config.json and model.safetensors");
+          "model: no model directory: it needs config.json and a file of weights");
     put(model, "config.json", "{}");
 
     put(model, "two words", "");
@@ -554,8 +554,9 @@ static void test_manifest_parse(void **state)
         {HEAD "[{\"name\":\"a\",\"bytes\":1}]}", "m: files[0]: \"a\": \"sha256\" is missing"},
         {HEAD "[{\"name\":\"a\",\"bytes\":1,\"sha256\":\"ab\"}]}",
          "m: files[0]: \"a\": sha256 is not 64 lower-case hex digits"},
-        {HEAD "[" ENTRY("a") "]}", "m: config.json is not among its files"},
-        {HEAD "[" ENTRY("config.json") "]}", "m: model.safetensors is not among its files"},
+        {HEAD "[" ENTRY("a") "]}", "m: no model: it needs config.json and a file of weights"},
+        {HEAD "[" ENTRY("config.json") "]}",
+         "m: no model: it needs config.json and a file of weights"},
         {HEAD "[" ENTRY("config.json") "," ENTRY("model.safetensors") "]}",
          "m: version 0123456789abcdef, but its files make it b9319ac2d36912ca"},
     };
