@@ -61,12 +61,12 @@ static int open_wordpiece(struct tokenizer *t, const char *path, const json_t *c
 static int read_extra_ids(const json_t *config, int32_t *n, struct err *err)
 {
     const json_t *given = config ? json_object_get(config, "extra_ids") : NULL;
-    double value = given ? json_number_value(given) : EXTRA_IDS;
-    if (given && (!json_is_number(given) || !(value >= 0 && value <= MOST_EXTRA_IDS)))
+    double value = json_number_value(given), most = (double)MOST_EXTRA_IDS;
+    if (given && (!json_is_number(given) || !(value >= 0 && value <= most)))
         return err_set(err, ERR_FORMAT,
                        "tokenizer_config.json: \"extra_ids\" is no number from 0 to %d",
                        MOST_EXTRA_IDS);
-    *n = (int32_t)value;
+    *n = given ? (int32_t)value : EXTRA_IDS;
     return 0;
 }
 

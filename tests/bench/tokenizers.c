@@ -72,7 +72,7 @@ int main(int argc, char **argv)
     qsort(seconds, PASSES, sizeof *seconds, by_value);
     double n = (double)titles.n;
     (void)printf("%-6s %zu titles, %.1f ids each: %.0f titles/s at best, %.0f in the median\n",
-                 argv[1], titles.n, (double)total / PASSES / n, n / seconds[0],
+                 argv[1], titles.n, (double)total / (double)PASSES / n, n / seconds[0],
                  n / seconds[PASSES / 2]);
     free(titles.text);
     free(titles.start);
