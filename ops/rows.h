@@ -68,6 +68,28 @@ struct rows {
      * are read and written: n rounded up to ROWS_PAD is what rows of B and C must have room for. */
     void (*product)(float *c, int ldc, const float *a, int lda, const float *b, int ldb, int m,
                     int n, int k);
+
+    /* For training (ops/rows_train.h). */
+    void (*add_scaled)(float *y, const float *x, float a, int n); /* y += a x */
+    float (*dot)(const float *x, const float *y, int n);
+    /* dx of norm() and rms_norm() from x and dy; dx may be dy, not x.  *mean (0 for rms_norm) and
+     * *scale = 1 / sqrt(... + eps) are the row's, for norm_columns(). */
+    void (*norm_back)(float *dx, const float *dy, const float *x, const float *gamma, float eps,
+                      float *mean, float *scale, int n);
+    void (*rms_norm_back)(float *dx, const float *dy, const float *x, const float *gamma, float eps,
+                          float *mean, float *scale, int n);
+    /* Over the rows r of m, with stride ld, n columns: dgamma += dy_r (x_r - mean[r]) scale[r], dbeta
+     * (NULL: none) += dy_r */
+    void (*norm_columns)(float *dgamma, float *dbeta, const float *dy, const float *x, int ld,
+                         const float *mean, const float *scale, int m, int n);
+    void (*add_columns)(float *sum, const float *x, int ld, int m, int n); /* sum += each row */
+    /* ds = scale p (dp - p · dp); ds may be dp */
+    void (*softmax_back)(float *ds, const float *p, const float *dp, float scale, int n);
+    /* y = f(x) and dx = dy f'(x); y or dx may be x, dx may be dy */
+    void (*gelu_back)(float *y, float *dx, const float *x, const float *dy, int n);
+    void (*gelu_tanh_back)(float *y, float *dx, const float *x, const float *dy, int n);
+    void (*relu_back)(float *y, float *dx, const float *x, const float *dy, int n);
+    void (*tanh_back)(float *y, float *dx, const float *x, const float *dy, int n);
 };
 
 /* Floats that the widest vector has. */

@@ -225,6 +225,8 @@ static void rows_adamw(const struct adamw *a, float *restrict w, const float *re
 #include "ops/rows_convpool.h"
 #include "ops/rows_transformer.h"
 
+#include "ops/rows_train.h"
+
 /* Convolution and pooling in fixed point, for both cells from one text. */
 #define CELL int16_t
 #define LOAD load_int16
@@ -266,4 +268,15 @@ const struct rows ROWS_TABLE = {
     .product = rows_product,
     .softmax_padded = rows_softmax_padded,
     .transpose = rows_transpose,
+    .add_scaled = rows_add_scaled,
+    .dot = rows_dot,
+    .norm_back = rows_norm_back,
+    .rms_norm_back = rows_rms_norm_back,
+    .norm_columns = rows_norm_columns,
+    .add_columns = rows_add_columns,
+    .softmax_back = rows_softmax_back,
+    .gelu_back = rows_gelu_back,
+    .gelu_tanh_back = rows_gelu_tanh_back,
+    .relu_back = rows_relu_back,
+    .tanh_back = rows_tanh_back,
 };
