@@ -6,59 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <dnnl.h>
-
-#include "base/cpu.h"
 #include "base/err.h"
 #include "ops/gemm_backends.h"
+#include "ops/onednn.h"
 
 enum { LINE = 64, ARGS = 4 };
-
-/* The C interface changed between 2.x and 3.x: descriptors became pointers and operations lost
- * theirs.  These few lines are all that differs. */
-#if DNNL_VERSION_MAJOR >= 3
-typedef dnnl_memory_desc_t desc;
-typedef const_dnnl_memory_desc_t desc_view;
-static dnnl_status_t desc_make(desc *d, dnnl_dims_t dims, dnnl_data_type_t t, dnnl_format_tag_t tag)
-{
-    return dnnl_memory_desc_create_with_tag(d, 2, dims, t, tag);
-}
-static void desc_done(desc *d)
-{
-    (void)dnnl_memory_desc_destroy(*d);
-}
-static dnnl_status_t matmul_make(dnnl_primitive_desc_t *pd, const desc *x, const desc *w,
-                                 const desc *y, dnnl_primitive_attr_t attr, dnnl_engine_t engine)
-{
-    return dnnl_matmul_primitive_desc_create(pd, engine, *x, *w, NULL, *y, attr);
-}
-static desc_view view_of(const desc *d)
-{
-    return *d;
-}
-#else
-typedef dnnl_memory_desc_t desc;
-typedef const dnnl_memory_desc_t *desc_view;
-static dnnl_status_t desc_make(desc *d, dnnl_dims_t dims, dnnl_data_type_t t, dnnl_format_tag_t tag)
-{
-    return dnnl_memory_desc_init_by_tag(d, 2, dims, t, tag);
-}
-static void desc_done(desc *d)
-{
-    (void)d;
-}
-static dnnl_status_t matmul_make(dnnl_primitive_desc_t *pd, const desc *x, const desc *w,
-                                 const desc *y, dnnl_primitive_attr_t attr, dnnl_engine_t engine)
-{
-    dnnl_matmul_desc_t op;
-    dnnl_status_t s = dnnl_matmul_desc_init(&op, x, w, NULL, y);
-    return s == dnnl_success ? dnnl_primitive_desc_create(pd, &op, attr, engine, NULL) : s;
-}
-static desc_view view_of(const desc *d)
-{
-    return d;
-}
-#endif
 
 struct step {
     dnnl_primitive_t primitive;
@@ -86,14 +38,6 @@ struct onednn_lane {
     dnnl_memory_t *x, *y, *s; /* [n_steps] */
 };
 
-static void must(dnnl_status_t s, const char *what)
-{
-    if (s == dnnl_success)
-        return; /* else wrong arguments or out of memory: neither has a way on */
-    (void)fprintf(stderr, "oneDNN: %s failed with status %d\n", what, (int)s);
-    abort();
-}
-
 static dnnl_data_type_t type_x(enum product_type t)
 {
     return t == PRODUCT_FP32 ? dnnl_f32 : t == PRODUCT_BF16 ? dnnl_bf16 : dnnl_u8;
@@ -118,23 +62,6 @@ static void *aligned(size_t bytes)
 {
     void *p = aligned_alloc(LINE, (bytes + LINE) / LINE * LINE);
     return p ? p : xmalloc(bytes + LINE); /* which reports and ends the program */
-}
-
-/* RUBRIC_ISA holds for oneDNN too.  Only the first call in a process counts. */
-static void limit_isa(void)
-{
-    switch (cpu_isa()) {
-    case CPU_BASE:
-        (void)dnnl_set_max_cpu_isa(dnnl_cpu_isa_sse41);
-        break;
-    case CPU_AVX2:
-        (void)dnnl_set_max_cpu_isa(dnnl_cpu_isa_avx2);
-        break;
-    case CPU_AVX512:
-        if (!cpu_has_vnni())
-            (void)dnnl_set_max_cpu_isa(dnnl_cpu_isa_avx512_core);
-        break;
-    }
 }
 
 static int make_step(struct onednn_kernel *pk, int i)
@@ -171,7 +98,7 @@ static int make_step(struct onednn_kernel *pk, int i)
 struct onednn_kernel *onednn_kernel_open(enum product_type type, int n, int k, int max_m)
 {
     struct onednn_kernel *pk = xcalloc(1, sizeof *pk);
-    limit_isa();
+    onednn_limit_isa();
     onednn_one_thread();
     pk->type = type;
     pk->n = n;
