@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "ops/dropout.h"
 #include "ops/rows.h"
 
 enum { QUERIES = 32 /* that go through together: their scores stay in the first-level cache */ };
@@ -148,8 +149,25 @@ static void finish_row(const struct attention *a, int h, float *s, int position,
         s[j] = 0.0f;
 }
 
+/* Training's part: NULL in inference. */
+struct keep {
+    float *p;
+    const struct attention_dropout *drop;
+};
+
+static void keep_row(const struct attention *a, const struct keep *keep, int h, float *s, int i,
+                     int position, int t)
+{
+    const struct attention_dropout *d = keep->drop;
+    int ld = padded(t);
+    memcpy(keep->p + (size_t)i * (size_t)ld, s, (size_t)ld * sizeof *s);
+    if (d->p > 0.0f)
+        dropout_row(s, s, t, d->p, d->seed, d->step, d->row + (uint32_t)(h * a->max_t + position));
+}
+
 static void queries(const struct attention *a, const struct room *r, int h, const float *q, int ldq,
-                    int n, int first, const float *v, int ldv, int t, float *y, int ldy)
+                    int n, int first, const float *v, int ldv, int t, float *y, int ldy,
+                    const struct keep *keep)
 {
     int d = a->head_size, lds = padded(t), qld = ldq;
     const float *content = shifted(q, &qld, n, a->q_bias ? a->q_bias + h * d : NULL, d, r->q);
@@ -160,6 +178,8 @@ static void queries(const struct attention *a, const struct room *r, int h, cons
         add_segments(a, r, h, q, ldq, n, first, t, lds);
     for (int i = 0; i < n; i++)
         finish_row(a, h, r->s + (size_t)i * (size_t)lds, first + i, t);
+    for (int i = 0; i < n && keep; i++)
+        keep_row(a, keep, h, r->s + (size_t)i * (size_t)lds, i, first + i, t);
     if (d % ROWS_PAD == 0) {
         rows()->product(y, ldy, r->s, lds, v, ldv, n, d, t);
     } else { /* whole vectors would reach into the next head */
@@ -173,29 +193,52 @@ static void queries(const struct attention *a, const struct room *r, int h, cons
         add_values(a, r, n, first, t, lds, y, ldy);
 }
 
+static void head(const struct attention *a, const struct room *r, int h, const float *q, int ldq,
+                 int n_q, int first, const float *k, const float *v, int ldkv, int t, float *y,
+                 int ldy, const struct keep *keep)
+{
+    int d = a->head_size, dp = padded(d);
+    const float *vh = v + h * d;
+    int ldv = ldkv;
+    transpose(r->kt, k + h * d, ldkv, t, d, padded(t));
+    if (d != dp) {
+        memset(r->v, 0, (size_t)t * (size_t)dp * sizeof *r->v);
+        for (int j = 0; j < t; j++)
+            memcpy(r->v + (size_t)j * (size_t)dp, vh + (size_t)j * (size_t)ldkv,
+                   (size_t)d * sizeof *vh);
+        vh = r->v;
+        ldv = dp;
+    }
+    for (int i = 0; i < n_q; i += QUERIES) {
+        int n = n_q - i < QUERIES ? n_q - i : QUERIES;
+        struct keep here;
+        if (keep)
+            here = (struct keep){keep->p + (size_t)i * (size_t)padded(t), keep->drop};
+        queries(a, r, h, q + (size_t)i * (size_t)ldq + h * d, ldq, n, first + i, vh, ldv, t,
+                y + (size_t)i * (size_t)ldy + h * d, ldy, keep ? &here : NULL);
+    }
+}
+
 void attention_forward(const struct attention *a, const float *q, int ldq, int n_q, int first,
                        const float *k, const float *v, int ldkv, int t, float *y, int ldy,
                        float *scratch)
 {
     struct room r;
-    int d = a->head_size, dp = padded(d);
     (void)lay_out(a, &r, scratch);
-    for (int h = 0; h < a->heads; h++) {
-        const float *vh = v + h * d;
-        int ldv = ldkv;
-        transpose(r.kt, k + h * d, ldkv, t, d, padded(t));
-        if (d != dp) {
-            memset(r.v, 0, (size_t)t * (size_t)dp * sizeof *r.v);
-            for (int j = 0; j < t; j++)
-                memcpy(r.v + (size_t)j * (size_t)dp, vh + (size_t)j * (size_t)ldkv,
-                       (size_t)d * sizeof *vh);
-            vh = r.v;
-            ldv = dp;
-        }
-        for (int i = 0; i < n_q; i += QUERIES) {
-            int n = n_q - i < QUERIES ? n_q - i : QUERIES;
-            queries(a, &r, h, q + (size_t)i * (size_t)ldq + h * d, ldq, n, first + i, vh, ldv, t,
-                    y + (size_t)i * (size_t)ldy + h * d, ldy);
-        }
-    }
+    for (int h = 0; h < a->heads; h++)
+        head(a, &r, h, q, ldq, n_q, first, k, v, ldkv, t, y, ldy, NULL);
+}
+
+int attention_columns(int t)
+{
+    return padded(t);
+}
+
+void attention_train(const struct attention *a, int h, const float *q, int ldq, int n_q, int first,
+                     const float *k, const float *v, int ldkv, int t, float *y, int ldy,
+                     float *probabilities, const struct attention_dropout *drop, float *scratch)
+{
+    struct room r;
+    (void)lay_out(a, &r, scratch);
+    head(a, &r, h, q, ldq, n_q, first, k, v, ldkv, t, y, ldy, &(struct keep){probabilities, drop});
 }

@@ -21,6 +21,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct attention {
     int heads, head_size, max_t;
@@ -45,5 +46,18 @@ size_t attention_scratch(const struct attention *a); /* floats */
 void attention_forward(const struct attention *a, const float *q, int ldq, int n_q, int first,
                        const float *k, const float *v, int ldkv, int t, float *y, int ldy,
                        float *scratch);
+
+/* In training: one head of a title at a time, its probabilities kept for the way back, some of them
+ * dropped (inverted, ops/dropout.h) between softmax and sum. */
+struct attention_dropout {
+    float p;
+    uint64_t seed, step;
+    uint32_t row; /* of query 0 at head 0: query i at head h counts row + h max_t + p_i */
+};
+/* probabilities [n_q, attention_columns(t)]: before dropout. */
+int attention_columns(int t);
+void attention_train(const struct attention *a, int head, const float *q, int ldq, int n_q,
+                     int first, const float *k, const float *v, int ldkv, int t, float *y, int ldy,
+                     float *probabilities, const struct attention_dropout *drop, float *scratch);
 
 #endif
