@@ -16,6 +16,21 @@ static float rounded(float x, bool bf16)
     return x;
 }
 
+struct shape {
+    int type, backend, n, o, k;
+    bool inputs_first, add;
+};
+
+static void near(const struct shape *s, const char *what, int i, int j, double got, double expected)
+{
+    double within = 2e-6 * (s->n + s->o + s->k);
+    if (!(fabs(got - expected) <= within))
+        fail_msg("%s[%d][%d], type %d, %s, n %d o %d k %d, inputs first %d, add %d: got %.9g, "
+                 "expected %.9g",
+                 what, i, j, s->type, gemm_backend_name((enum gemm_backend)s->backend), s->n, s->o,
+                 s->k, s->inputs_first, s->add, got, expected);
+}
+
 struct made {
     float *y, *dx, *dw, *db;
 };
@@ -62,17 +77,17 @@ static void check(enum product_type type, int n, int o, int k, bool inputs_first
           *b = numbers((size_t)o, 3, 1), *dy = numbers((size_t)(n * ldy), 4, 1),
           *dx = numbers((size_t)(n * ldx), 6, 1), *dw = numbers((size_t)(o * k), 7, 1),
           *db = numbers((size_t)o, 8, 1);
-    double within = 2e-6 * (n + o + k);
+    struct shape at = {(int)type, (int)gemm_backend(), n, o, k, inputs_first, add};
     for (int j = 0; j < o; j++) {
         double sum = db[j];
         for (int i = 0; i < n; i++)
             sum += dy[i * ldy + j];
-        assert_near(m.db[j], sum, within);
+        near(&at, "db", j, 0, m.db[j], sum);
         for (int p = 0; p < k; p++) {
             double s = dw[inputs_first ? p * o + j : j * k + p];
             for (int i = 0; i < n; i++)
                 s += (double)rounded(dy[i * ldy + j], bf16) * rounded(x[i * ldx + p], bf16);
-            assert_near(m.dw[inputs_first ? p * o + j : j * k + p], s, within);
+            near(&at, "dw", j, p, m.dw[inputs_first ? p * o + j : j * k + p], s);
         }
     }
     for (int i = 0; i < n; i++) {
@@ -81,14 +96,14 @@ static void check(enum product_type type, int n, int o, int k, bool inputs_first
             for (int p = 0; p < k; p++)
                 s += (double)rounded(x[i * ldx + p], bf16) *
                      rounded(w[inputs_first ? p * o + j : j * k + p], bf16);
-            assert_near(m.y[i * ldy + j], s, within);
+            near(&at, "y", i, j, m.y[i * ldy + j], s);
         }
         for (int p = 0; p < k; p++) {
             double s = add ? dx[i * ldx + p] : 0;
             for (int j = 0; j < o; j++)
                 s += (double)rounded(dy[i * ldy + j], bf16) *
                      rounded(w[inputs_first ? p * o + j : j * k + p], bf16);
-            assert_near(m.dx[i * ldx + p], s, within);
+            near(&at, "dx", i, p, m.dx[i * ldx + p], s);
         }
         for (int p = k; p < ldx && i + 1 < n; p++) /* between the rows nothing is written */
             assert_true(m.dx[i * ldx + p] == dx[i * ldx + p]);
