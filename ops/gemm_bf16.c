@@ -243,7 +243,9 @@ void gemm_bf16(struct gemm_bf16_set *set, int thread, const struct gemm_bf16 *g)
 {
     if (g->m == 0 || g->n == 0)
         return;
-    if (gemm_backend() != GEMM_ONEDNN) {
+    /* oneDNN 3.7 reads a strided vector as if its numbers were neighbours. */
+    bool vector = (g->m == 1 && g->ta) || (g->n == 1 && !g->tb);
+    if (gemm_backend() != GEMM_ONEDNN || vector) {
         plain(g);
         return;
     }
