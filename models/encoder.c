@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "models/body_parts.h"
+#include "models/nezha.h"
 #include "models/xlnet.h"
 #include "ops/attention.h"
 #include "ops/rows.h"
@@ -57,25 +58,6 @@ static int32_t own_layer(const struct encoder *m, int32_t l)
         return l;
     int32_t inner = c->inner_layers, group = l / (c->layers / c->groups * inner);
     return group * inner + l % inner;
-}
-
-/* NEZHA: R[d] = sinusoids of the distance d, clipped to max_relative; the sine in even columns, the
- * cosine in odd ones.  Not stored in checkpoints, or stored as a buffer that says the same. */
-static void nezha_tables(struct encoder *m)
-{
-    int d = m->cfg.head_size, max_t = m->max_tokens, n = 2 * max_t - 1;
-    m->value_table = xcalloc((size_t)n * (size_t)d + ROWS_PAD, sizeof *m->value_table);
-    for (int i = 0; i < n; i++) {
-        int distance = i - (max_t - 1), most = m->cfg.max_relative;
-        int at = (distance > most ? most : distance < -most ? -most : distance) + most;
-        for (int j = 0; j < d; j++) {
-            double angle = at * exp((double)(j / 2 * 2) * -(log(10000.0) / d));
-            m->value_table[(size_t)i * (size_t)d + (size_t)j] =
-                (float)(j % 2 ? cos(angle) : sin(angle));
-        }
-    }
-    m->key_table = xmalloc((size_t)d * (size_t)attention_table_ld(max_t) * sizeof *m->key_table);
-    attention_transpose_table(m->key_table, m->value_table, d, max_t, d);
 }
 
 static void set_attention(struct encoder *m, struct layer *y)
@@ -215,7 +197,7 @@ static int encoder_open(const struct body_source *src, void **out, struct err *e
         m->emb_proj = parts_projection(src, src->type == PRODUCT_BF16 ? PRODUCT_BF16 : PRODUCT_FP32,
                                        STACK_ENCODER, 0, &proj_w, &proj_b, 1);
     if (m->cfg.family == FAMILY_NEZHA)
-        nezha_tables(m);
+        nezha_tables(&m->cfg, m->max_tokens, &m->key_table, &m->value_table);
     open_layers(m, src);
     *out = m;
     return 0;

@@ -52,9 +52,9 @@ static int64_t size_of(const struct transformer_config *c, char letter)
     }
 }
 
-static void layer_name(const struct search *s, const char *pattern, int32_t layer, char *name)
+static void layer_name(const struct transformer_config *c, const char *pattern, int32_t layer,
+                       char *name)
 {
-    const struct transformer_config *c = s->cfg;
     int32_t group = c->groups ? layer / (c->layers / c->groups * c->inner_layers) : 0,
             within = c->inner_layers ? layer % c->inner_layers : 0;
     size_t at = 0;
@@ -121,9 +121,8 @@ static int take(struct search *s, const struct param_row *row, const char *name,
 }
 
 /* Rows of the table that this configuration does not have. */
-static bool absent(const struct search *s, const struct param_row *row)
+static bool absent(const struct transformer_config *c, const struct param_row *row)
 {
-    const struct transformer_config *c = s->cfg;
     switch (row->which) {
     case P_TASK:
         return c->tasks == 0;
@@ -154,12 +153,12 @@ static int take_stack(struct search *s, enum stack stack, const struct stack_row
     p->layer[stack] = xcalloc((size_t)layers * (PARAMS - P_FIRST_OF_LAYER), sizeof(void *));
     for (size_t i = 0; i < table->n; i++) {
         bool once = rows[i].which < P_FIRST_OF_LAYER;
-        if (absent(s, &rows[i]))
+        if (absent(s->cfg, &rows[i]))
             continue;
         for (int32_t l = 0; l < (once ? 1 : layers); l++) {
             const struct tensor **to = once ? &p->once[stack][rows[i].which]
                                             : &p->layer[stack][layer_at(l, rows[i].which)];
-            layer_name(s, rows[i].name, l, name);
+            layer_name(s->cfg, rows[i].name, l, name);
             (void)snprintf(full, sizeof full, "%s%s", s->prefix, name);
             if (take(s, &rows[i], full, to) != 0)
                 return -1;
@@ -288,14 +287,18 @@ static int find_head(struct search *s, enum head want)
     return find_head_there(s, want);
 }
 
+/* ALBERT counts its layers in groups of inner ones. */
+int32_t params_layers(const struct transformer_config *cfg)
+{
+    return cfg->layers * (cfg->inner_layers ? cfg->inner_layers : 1);
+}
+
 int params_find(const struct tensor_set *weights, struct transformer_config *cfg, enum head want,
                 struct params *out, struct err *err)
 {
     struct params p = {0};
     struct search s = {weights, cfg, &p, "", 0, err};
     const struct base_rows *base = &params_bases[cfg->family];
-    /* ALBERT counts its layers in groups of inner ones. */
-    int32_t layers = cfg->layers * (cfg->inner_layers ? cfg->inner_layers : 1);
     p.role = xcalloc(weights->n + 1, sizeof *p.role);
     for (size_t i = 0; i < weights->n; i++)
         p.role[i] = PARAMS;
@@ -303,7 +306,7 @@ int params_find(const struct tensor_set *weights, struct transformer_config *cfg
     if (rc == 0)
         rc = find_head(&s, want);
     if (rc == 0)
-        rc = take_stack(&s, STACK_ENCODER, &base->stack, layers);
+        rc = take_stack(&s, STACK_ENCODER, &base->stack, params_layers(cfg));
     if (rc == 0 && cfg->family == FAMILY_T5)
         rc = take_stack(&s, STACK_DECODER, &params_t5_decoder, cfg->decoder_layers);
     if (rc != 0)
@@ -311,6 +314,59 @@ int params_find(const struct tensor_set *weights, struct transformer_config *cfg
     else
         *out = p;
     return rc;
+}
+
+int params_find_pooler(const struct tensor_set *weights, struct transformer_config *cfg,
+                       struct params *p, struct err *err)
+{
+    struct search s = {weights, cfg, p, "", 0, err};
+    if (find_prefix(&s, params_bases[cfg->family].anchor) != 0)
+        return -1;
+    return has_pooler(&s) ? take_pooler(&s) : 0;
+}
+
+static void tell(const struct transformer_config *cfg, enum stack stack, int32_t layer,
+                 const struct param_row *row, const char *prefix, params_visit *visit, void *arg)
+{
+    struct param_place place = {.which = row->which, .stack = stack, .layer = layer};
+    char name[MAX_NAME], full[2 * MAX_NAME];
+    layer_name(cfg, row->name, layer, name);
+    (void)snprintf(full, sizeof full, "%s%s", prefix, name);
+    place.name = full;
+    place.n_dims = (int)strlen(row->dims);
+    for (int i = 0; i < place.n_dims; i++)
+        place.dims[i] = size_of(cfg, row->dims[i]);
+    visit(arg, &place);
+}
+
+static void each_of_stack(const struct transformer_config *cfg, enum stack stack,
+                          const struct stack_rows *table, int32_t layers, params_visit *visit,
+                          void *arg)
+{
+    const char *prefix = params_bases[cfg->family].prefix;
+    for (size_t i = 0; i < table->n; i++) {
+        const struct param_row *row = &table->rows[i];
+        int32_t times = row->which < P_FIRST_OF_LAYER ? 1 : layers;
+        for (int32_t l = 0; l < times && !absent(cfg, row); l++)
+            tell(cfg, stack, l, row, prefix, visit, arg);
+    }
+}
+
+void params_each(const struct transformer_config *cfg, params_visit *visit, void *arg)
+{
+    const struct base_rows *base = &params_bases[cfg->family];
+    each_of_stack(cfg, STACK_ENCODER, &base->stack, params_layers(cfg), visit, arg);
+    if (cfg->family == FAMILY_T5)
+        each_of_stack(cfg, STACK_DECODER, &params_t5_decoder, cfg->decoder_layers, visit, arg);
+    for (int i = 0; i < 2 && cfg->head == HEAD_POOLED; i++)
+        tell(cfg, STACK_ENCODER, 0,
+             cfg->family == FAMILY_ALBERT ? &params_albert_pooler[i] : &params_pooler[i],
+             base->prefix, visit, arg);
+    for (size_t i = 0; i < PARAMS_DENSE_HEADS; i++)
+        for (int k = 0; k < 4 && params_dense_heads[i].head == cfg->head; k++)
+            tell(cfg, STACK_ENCODER, 0, &params_dense_heads[i].rows[k], "", visit, arg);
+    for (int k = 0; k < 2 && (cfg->head == HEAD_POOLED || cfg->head == HEAD_ROW); k++)
+        tell(cfg, STACK_ENCODER, 0, &params_plain_heads[0][k], "", visit, arg);
 }
 
 void params_done(struct params *p)

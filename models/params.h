@@ -86,4 +86,25 @@ void params_done(struct params *p);
 const struct tensor *params_of(const struct params *p, enum stack stack, enum param which,
                                int32_t layer);
 
+/* Layers of the encoder as they are run: ALBERT counts its own in groups of inner ones. */
+int32_t params_layers(const struct transformer_config *cfg);
+
+/* What params_find() leaves out of a bare encoder: its pooler, where it has one. */
+int params_find_pooler(const struct tensor_set *weights, struct transformer_config *cfg,
+                       struct params *p, struct err *err);
+
+/* Every weight that a model of this configuration, head and labels has, in the table's order and under
+ * the names that transformers' own classifiers write; a weight that layers share is told for each
+ * of them.  The place and its name are gone when visit returns. */
+struct param_place {
+    enum param which;
+    enum stack stack;
+    int32_t layer; /* 0 for those that are there once */
+    const char *name;
+    int n_dims;
+    int64_t dims[TENSOR_MAX_DIMS];
+};
+typedef void params_visit(void *arg, const struct param_place *place);
+void params_each(const struct transformer_config *cfg, params_visit *visit, void *arg);
+
 #endif

@@ -151,13 +151,13 @@ const struct param_row params_plain_heads[PARAMS_PLAIN_HEADS][2] = {
 
 #define N(rows) rows, sizeof(rows) / sizeof *(rows)
 const struct base_rows params_bases[FAMILIES] = {
-    [FAMILY_BERT] = {{N(bert_rows)}, "embeddings.word_embeddings.weight"},
-    [FAMILY_ERNIE] = {{N(ernie_rows)}, "embeddings.word_embeddings.weight"},
-    [FAMILY_ELECTRA] = {{N(electra_rows)}, "embeddings.word_embeddings.weight"},
-    [FAMILY_ALBERT] = {{N(albert_rows)}, "embeddings.word_embeddings.weight"},
-    [FAMILY_NEZHA] = {{N(nezha_rows)}, "embeddings.word_embeddings.weight"},
-    [FAMILY_XLNET] = {{N(xlnet_rows)}, "word_embedding.weight"},
-    [FAMILY_T5] = {{N(t5_rows)}, "shared.weight"},
+    [FAMILY_BERT] = {{N(bert_rows)}, "embeddings.word_embeddings.weight", "bert."},
+    [FAMILY_ERNIE] = {{N(ernie_rows)}, "embeddings.word_embeddings.weight", "ernie."},
+    [FAMILY_ELECTRA] = {{N(electra_rows)}, "embeddings.word_embeddings.weight", "electra."},
+    [FAMILY_ALBERT] = {{N(albert_rows)}, "embeddings.word_embeddings.weight", "albert."},
+    [FAMILY_NEZHA] = {{N(nezha_rows)}, "embeddings.word_embeddings.weight", "nezha."},
+    [FAMILY_XLNET] = {{N(xlnet_rows)}, "word_embedding.weight", "transformer."},
+    [FAMILY_T5] = {{N(t5_rows)}, "shared.weight", "transformer."},
 };
 
 const struct stack_rows params_t5_decoder = {N(t5_decoder_rows)};

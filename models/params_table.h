@@ -25,6 +25,7 @@ struct stack_rows {
 struct base_rows {
     struct stack_rows stack;
     const char *anchor; /* the name that tells the prefix of all */
+    const char *prefix; /* what transformers' classifiers write before each */
 };
 extern const struct base_rows params_bases[FAMILIES];
 extern const struct stack_rows params_t5_decoder;

@@ -243,8 +243,8 @@ void gemm_bf16(struct gemm_bf16_set *set, int thread, const struct gemm_bf16 *g)
 {
     if (g->m == 0 || g->n == 0)
         return;
-    /* oneDNN 3.7 reads a strided vector as if its numbers were neighbours. */
-    bool vector = (g->m == 1 && g->ta) || (g->n == 1 && !g->tb);
+    /* oneDNN 3.7 takes a vector's numbers for neighbours, whatever its stride. */
+    bool vector = g->m == 1 || g->n == 1;
     if (gemm_backend() != GEMM_ONEDNN || vector) {
         plain(g);
         return;

@@ -214,23 +214,9 @@ static void weight_gradient(struct linear *l, const float *x, int ldx, const uin
     run(&j);
 }
 
-void linear_backward(struct linear *l, const float *x, int ldx, const float *dy, int lddy, int n,
-                     struct linear_weight w, float *dw, float *db, float *dx, int lddx, bool add)
+static void input_gradient(struct linear *l, const float *dy, int lddy, const uint16_t *dyb, int n,
+                           struct linear_weight w, float *dx, int lddx, bool add)
 {
-    const uint16_t *xb = NULL, *dyb = NULL;
-    if (n == 0)
-        return;
-    if (l->type == PRODUCT_BF16) {
-        xb = rounded(l, l->x, x, ldx, n, w.k);
-        dyb = rounded(l, l->dy, dy, lddy, n, w.o);
-    }
-    if (db) {
-        struct columns c = {dy, db, lddy, n, w.o};
-        pool_run(l->pool, pieces(w.o, COLUMNS), add_columns, &c);
-    }
-    weight_gradient(l, x, ldx, xb, dy, lddy, dyb, n, w, dw);
-    if (!dx)
-        return;
     struct job j = {.l = l,
                     .tb = w.inputs_first,
                     .add = add,
@@ -246,4 +232,31 @@ void linear_backward(struct linear *l, const float *x, int ldx, const float *dy,
                     .bb = dyb ? w.wb : NULL,
                     .c = dx};
     run(&j);
+}
+
+void linear_input_gradient(struct linear *l, const float *dy, int lddy, int n,
+                           struct linear_weight w, float *dx, int lddx)
+{
+    const uint16_t *dyb = l->type == PRODUCT_BF16 && n ? rounded(l, l->dy, dy, lddy, n, w.o) : NULL;
+    if (n)
+        input_gradient(l, dy, lddy, dyb, n, w, dx, lddx, false);
+}
+
+void linear_backward(struct linear *l, const float *x, int ldx, const float *dy, int lddy, int n,
+                     struct linear_weight w, float *dw, float *db, float *dx, int lddx, bool add)
+{
+    const uint16_t *xb = NULL, *dyb = NULL;
+    if (n == 0)
+        return;
+    if (l->type == PRODUCT_BF16) {
+        xb = rounded(l, l->x, x, ldx, n, w.k);
+        dyb = rounded(l, l->dy, dy, lddy, n, w.o);
+    }
+    if (db) {
+        struct columns c = {dy, db, lddy, n, w.o};
+        pool_run(l->pool, pieces(w.o, COLUMNS), add_columns, &c);
+    }
+    weight_gradient(l, x, ldx, xb, dy, lddy, dyb, n, w, dw);
+    if (dx)
+        input_gradient(l, dy, lddy, dyb, n, w, dx, lddx, add);
 }

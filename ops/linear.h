@@ -34,7 +34,10 @@ struct linear_weight {
 
 void linear_forward(struct linear *l, const float *x, int ldx, int n, struct linear_weight w,
                     const float *b, float *y, int ldy);
-/* db NULL: there is no bias.  dx NULL: not wanted; add: dx is added to. */
+/* dx = dy · W alone. */
+void linear_input_gradient(struct linear *l, const float *dy, int lddy, int n,
+                           struct linear_weight w, float *dx, int lddx);
+/* The same and the gradients of W and b. db NULL: there is no bias.  dx NULL: not wanted; add: dx is added to. */
 void linear_backward(struct linear *l, const float *x, int ldx, const float *dy, int lddy, int n,
                      struct linear_weight w, float *dw, float *db, float *dx, int lddx, bool add);
 
