@@ -215,7 +215,8 @@ static void test_dropout(void **state)
         assert_true(a == b);
         assert_memory_equal(r.g, s.g, r.t->size * sizeof *r.g);
         double square = pow(norm(r.g, r.t->size), 2), side[2], slope[2];
-        double step = 1e-3 / square; /* so far that the loss moves by a thousandth */
+        double step =
+            1e-2 / square; /* so far that the loss moves by a hundredth: less is lost in rounding */
         float *g = xmalloc(r.t->size * sizeof *g), *w = xmalloc(r.t->size * sizeof *w);
         memcpy(g, r.g, r.t->size * sizeof *g);
         memcpy(w, r.w, r.t->size * sizeof *w);
@@ -229,7 +230,7 @@ static void test_dropout(void **state)
         }
         /* Simpson's rule over the three slopes. */
         double ratio = (side[0] - side[1]) / (2 * step * (slope[0] + 4 * square + slope[1]) / 6);
-        if (!(fabs(ratio - 1) < 0.03))
+        if (!(fabs(ratio - 1) < 0.01))
             fail_msg("%s: %.4f times the slope", rows[i], ratio);
         memcpy(r.w, w, r.t->size * sizeof *w);
         assert_true(gradients_of(&r, 6, &loss) != a); /* another step, another mask */
