@@ -1,0 +1,277 @@
+#include "trainer/fit_loop.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "trainer/history.h"
+#include "trainer/progress.h"
+#include "trainer/stop.h"
+
+struct run {
+    struct fit *f;
+    const struct trainee *s;
+    struct checkpoint *c;
+    float *logits; /* [dev_chunk][labels] */
+    int32_t *start;
+    int64_t start_ns;
+    struct progress bar;
+    char *settings;
+};
+
+/* What may not change when a checkpoint is resumed. */
+static char *settings_text(const struct fit *f, const char *more)
+{
+    const char *arch = options_str(f->o, "arch");
+    struct buf text;
+    buf_init(&text, 1 << 16);
+    buf_printf(&text, "arch = %s\n", arch);
+    for (size_t i = 0; i < fit_n_options; i++)
+        if (fit_options[i].role == FIT_COURSE && fit_option_applies(&fit_options[i], arch) &&
+            options_str(f->o, fit_options[i].name))
+            buf_printf(&text, "%s = %s\n", fit_options[i].name,
+                       options_str(f->o, fit_options[i].name));
+    buf_printf(&text, "data = %s\n%s", f->corpus.digest, more ? more : "");
+    return buf_take(&text);
+}
+
+static double elapsed(const struct run *t)
+{
+    return t->c->seconds + (double)(clock_ns() - t->start_ns) / 1e9;
+}
+
+static void judge_dev(struct run *t, double *loss, double *accuracy)
+{
+    const struct batch *dev = &t->f->dev.batch;
+    int32_t labels = t->f->corpus.classes.n;
+    int64_t right = 0;
+    double sum = 0;
+    int32_t chunk = t->s->dev_chunk, *start = t->start;
+    for (int32_t first = 0; first < dev->n; first += chunk) {
+        int32_t n = dev->n - first < chunk ? dev->n - first : chunk;
+        for (int32_t i = 0; i <= n; i++)
+            start[i] = dev->start[first + i] - dev->start[first];
+        struct batch b = {.ids = dev->ids + dev->start[first], .start = start, .n = n};
+        t->s->logits(t->s->self, &b, t->logits);
+        for (int32_t i = 0; i < n; i++) {
+            const float *row = t->logits + (size_t)i * (size_t)labels;
+            int32_t best = 0, label = dev->labels[first + i];
+            double total = 0;
+            for (int32_t c = 1; c < labels; c++)
+                best = row[c] > row[best] ? c : best;
+            for (int32_t c = 0; c < labels; c++)
+                total += exp((double)row[c] - (double)row[best]);
+            sum += log(total) - ((double)row[label] - (double)row[best]);
+            right += best == label;
+        }
+    }
+    *loss = sum / dev->n;
+    *accuracy = (double)right / dev->n;
+}
+
+static int publish(struct run *t, struct err *err)
+{
+    if (t->s->save(t->s->self, t->f->out.staging, t->c->best, err) != 0 ||
+        history_write(t->f->out.staging, &t->c->log, err) != 0)
+        return -1;
+    return outdir_commit(&t->f->out, err);
+}
+
+static int write_checkpoint(struct run *t, struct err *err)
+{
+    struct checkpoint c = *t->c;
+    c.seconds = elapsed(t);
+    if (t->s->check(t->s->self, err) != 0)
+        return -1;
+    return checkpoint_write(t->f->out.checkpoint, &c, t->settings, err);
+}
+
+static int evaluate(struct run *t, struct err *err)
+{
+    struct checkpoint *c = t->c;
+    double loss, accuracy;
+    judge_dev(t, &loss, &accuracy);
+    if (!isfinite(loss))
+        return err_set(err, ERR_NUMERIC, "iteration %lld: the dev loss is %g; try a smaller --lr",
+                       (long long)c->iteration, loss);
+    if (t->s->check(t->s->self, err) != 0)
+        return -1;
+    bool by_loss = strcmp(options_str(t->f->o, "keep"), "loss") == 0;
+    bool lower = loss < c->best_loss;
+    bool higher = accuracy > c->best_accuracy;
+    bool best = by_loss ? lower : higher;
+    if (lower)
+        c->best_loss = loss;
+    if (higher)
+        c->best_accuracy = accuracy;
+    if (lower || best)
+        c->improved = c->iteration;
+    if (best) {
+        c->best_iteration = c->iteration;
+        memcpy(c->best, t->s->weights(t->s->self), c->size * sizeof *c->best);
+    }
+    double train_loss = c->loss_sum / (double)c->seen;
+    double train_accuracy = (double)c->correct / (double)c->seen;
+    char s[24];
+    progress_clear(&t->bar);
+    (void)fprintf(t->f->console,
+                  "iter %6lld  train loss %.4f  acc %6.2f %%  dev loss %.4f  acc %6.2f %%  %s%s\n",
+                  (long long)c->iteration, train_loss, 100 * train_accuracy, loss, 100 * accuracy,
+                  progress_duration((int64_t)elapsed(t), s), best ? "  *" : "");
+    (void)fflush(t->f->console);
+    buf_printf(&c->log,
+               "{\"iteration\":%lld,\"train_loss\":%.9g,\"train_accuracy\":%.9g,\"dev_loss\":%.9g,"
+               "\"dev_accuracy\":%.9g,\"best\":%s}\n",
+               (long long)c->iteration, train_loss, train_accuracy, loss, accuracy,
+               best ? "true" : "false");
+    c->loss_sum = 0;
+    c->seen = c->correct = 0;
+    /* The log first: after a kill in between, --resume writes again the log that belongs to the
+     * checkpoint. */
+    if (fit_write_log(t->f, &c->log, err) != 0 || write_checkpoint(t, err) != 0)
+        return -1;
+    return best && c->publish ? publish(t, err) : 0;
+}
+
+static void run_open(struct run *t, struct fit *f, const struct trainee *s)
+{
+    *t = (struct run){.f = f,
+                      .s = s,
+                      .c = s->c,
+                      .settings = settings_text(f, s->settings),
+                      .start_ns = clock_ns()};
+    size_t chunk = (size_t)s->dev_chunk;
+    t->logits = xmalloc(chunk * (size_t)f->corpus.classes.n * sizeof *t->logits);
+    t->start = xmalloc((chunk + 1) * sizeof *t->start);
+    /* An old model is replaced when the new one is finished; where there is none, the best so far
+     * is better than nothing. */
+    t->c->publish = !f->out.has_model;
+}
+
+static void run_close(struct run *t)
+{
+    free(t->logits);
+    free(t->start);
+    free(t->settings);
+}
+
+static int resume(struct run *t, struct err *err)
+{
+    if (!t->f->out.has_checkpoint) {
+        buf_printf(&t->c->log,
+                   "{\"arch\":\"%s\",\"seed\":%ld,\"titles\":%zu,\"iterations\":%lld}\n",
+                   options_str(t->f->o, "arch"), options_int(t->f->o, "seed"), t->f->corpus.train.n,
+                   (long long)t->s->total);
+        return 0;
+    }
+    if (checkpoint_read(t->f->out.checkpoint, t->c, t->settings, err) != 0)
+        return -1;
+    if (t->c->iteration > t->s->total)
+        return err_set(err, ERR_FORMAT, "%s: iteration %lld of %lld", t->f->out.checkpoint,
+                       (long long)t->c->iteration, (long long)t->s->total);
+    (void)fprintf(t->f->console, "%-12s from iteration %lld\n", "resumed",
+                  (long long)t->c->iteration);
+    return fit_write_log(t->f, &t->c->log, err);
+}
+
+static void begin_epoch(struct run *t)
+{
+    char label[48];
+    (void)snprintf(label, sizeof label, "epoch %lld/%lld",
+                   (long long)(t->c->iteration / t->s->steps + 1),
+                   (long long)(t->s->total / t->s->steps));
+    progress_begin(&t->bar, t->f->console, label, t->c->iteration % t->s->steps, t->s->steps);
+}
+
+/* After a step: done is 1 .. steps within the epoch. */
+static void show_step(struct run *t)
+{
+    int64_t done = (t->c->iteration - 1) % t->s->steps + 1;
+    double rate = progress_rate(&t->bar, done);
+    char detail[120], s[24];
+    if (done == t->s->steps) {
+        progress_end(&t->bar, "%lld iterations, %.1f it/s", (long long)t->s->steps, rate);
+    } else if (t->bar.tty && t->c->seen) {
+        (void)snprintf(detail, sizeof detail,
+                       "%lld/%lld  %.1f it/s  loss %.4f  acc %.2f %%  left %s", (long long)done,
+                       (long long)t->s->steps, rate, t->c->loss_sum / (double)t->c->seen,
+                       100 * (double)t->c->correct / (double)t->c->seen,
+                       progress_duration(progress_left(&t->bar, done), s));
+        progress_step(&t->bar, done, detail);
+    }
+}
+
+static bool out_of_patience(const struct run *t)
+{
+    int64_t patience = options_int(t->f->o, "patience");
+    return patience > 0 && t->c->iteration - t->c->improved > patience &&
+           t->c->iteration % options_int(t->f->o, "eval-every") == 0;
+}
+
+static int stopped(struct run *t, int signal_number, struct err *err)
+{
+    progress_clear(&t->bar);
+    if (write_checkpoint(t, err) != 0)
+        return -1;
+    (void)fprintf(t->f->console, "stopped at iteration %lld of %lld%s\n",
+                  (long long)t->c->iteration, (long long)t->s->total,
+                  t->f->can_resume ? "; the same command with --resume goes on" : "");
+    return 128 + signal_number;
+}
+
+static int train_all(struct run *t, struct err *err)
+{
+    int64_t every = options_int(t->f->o, "eval-every");
+    int64_t between = options_int(t->f->o, "checkpoint-every");
+    bool fresh = true;
+    while (t->c->iteration < t->s->total && !out_of_patience(t)) {
+        if (fresh || t->c->iteration % t->s->steps == 0)
+            begin_epoch(t);
+        fresh = false;
+        if (t->s->step(t->s->self, err) != 0) {
+            progress_clear(&t->bar);
+            return -1;
+        }
+        show_step(t);
+        int rc = 0;
+        if (t->c->iteration % every == 0 || t->c->iteration == t->s->total)
+            rc = evaluate(t, err);
+        else if (between && t->c->iteration % between == 0)
+            rc = write_checkpoint(t, err);
+        if (rc != 0)
+            return rc;
+        int signal_number = stop_signal();
+        if (signal_number)
+            return stopped(t, signal_number, err);
+    }
+    return 0;
+}
+
+static int finish(struct run *t, struct err *err)
+{
+    struct checkpoint *c = t->c;
+    bool early = c->iteration < t->s->total;
+    if (early)
+        (void)fprintf(t->f->console, "early stopping: no better dev loss for %lld iterations\n",
+                      (long long)(c->iteration - c->improved));
+    (void)fprintf(t->f->console, "best weights: iteration %lld\n", (long long)c->best_iteration);
+    buf_printf(&c->log, "{\"stopped\":\"%s\",\"iteration\":%lld,\"best_iteration\":%lld}\n",
+               early ? "early" : "end", (long long)c->iteration, (long long)c->best_iteration);
+    if (publish(t, err) != 0 || fit_write_log(t->f, &c->log, err) != 0)
+        return -1;
+    return outdir_complete(&t->f->out, err);
+}
+
+int fit_loop(struct fit *f, const struct trainee *s, struct err *err)
+{
+    struct run t;
+    run_open(&t, f, s);
+    int rc = resume(&t, err);
+    if (rc == 0)
+        rc = train_all(&t, err);
+    if (rc == 0)
+        rc = finish(&t, err);
+    run_close(&t);
+    return rc;
+}
