@@ -22,6 +22,9 @@ struct options {
     size_t n;
     const char *pass;
     char **values; /* NULL: the default */
+    struct changed {
+        char *value, *why;
+    } * defaults; /* other than the table's; value NULL: the table's */
     struct pair *pairs;
     size_t n_pairs;
 };
@@ -33,6 +36,7 @@ struct options *options_open(const struct opt *table, size_t n, const char *pass
     o->n = n;
     o->pass = pass;
     o->values = xcalloc(n, sizeof *o->values);
+    o->defaults = xcalloc(n, sizeof *o->defaults);
     return o;
 }
 
@@ -40,8 +44,12 @@ void options_close(struct options *o)
 {
     if (!o)
         return;
-    for (size_t i = 0; i < o->n; i++)
+    for (size_t i = 0; i < o->n; i++) {
         free(o->values[i]);
+        free(o->defaults[i].value);
+        free(o->defaults[i].why);
+    }
+    free(o->defaults);
     for (size_t i = 0; i < o->n_pairs; i++) {
         free(o->pairs[i].key);
         free(o->pairs[i].value);
@@ -200,6 +208,21 @@ static char *trim(char *s)
     return s;
 }
 
+int options_set_default(struct options *o, const char *name, const char *value, const char *why,
+                        struct err *err)
+{
+    const struct opt *d = find(o, name);
+    if (!d)
+        return unknown_name(o, name, why, err);
+    if (check(d, value, why, err) != 0)
+        return -1;
+    struct changed *c = &o->defaults[d - o->table];
+    free(c->value);
+    free(c->why);
+    *c = (struct changed){xstrdup(value), xstrdup(why)};
+    return 0;
+}
+
 int options_read_text(struct options *o, const char *name, const char *text, size_t len,
                       struct err *err)
 {
@@ -344,8 +367,8 @@ static const char *text(const struct options *o, const char *name)
 {
     const struct opt *d = find(o, name);
     assert(d);
-    const char *v = o->values[d - o->table];
-    return v ? v : d->def;
+    const char *v = o->values[d - o->table], *changed = o->defaults[d - o->table].value;
+    return v ? v : changed ? changed : d->def;
 }
 
 const char *options_str(const struct options *o, const char *name)
@@ -397,6 +420,8 @@ void options_print(const struct options *o, FILE *out)
             (void)fprintf(out, "# %s is not set\n", d->name);
             continue;
         }
+        if (o->defaults[i].value && !o->values[i])
+            (void)fprintf(out, "# %s:\n", o->defaults[i].why);
         char *shown = url_mask(v);
         (void)fprintf(out, "%s = %s\n", d->name, d->secret ? "****" : shown);
         free(shown);

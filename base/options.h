@@ -34,6 +34,10 @@ void options_close(struct options *o); /* NULL allowed */
 
 int options_set(struct options *o, const char *name, const char *value, const char *where,
                 struct err *err);
+/* Another default than the table's, checked like any value; why is printed above it by
+ * options_print(). */
+int options_set_default(struct options *o, const char *name, const char *value, const char *why,
+                        struct err *err);
 int options_read_text(struct options *o, const char *name, const char *text, size_t len,
                       struct err *err);
 int options_read_file(struct options *o, const char *path, struct err *err);

@@ -58,7 +58,7 @@ void *arch_table_alloc(size_t bytes)
     return p;
 }
 
-static int save_labels(const char *dir, const struct classes *classes, struct err *err)
+int arch_write_labels(const char *dir, const struct classes *classes, struct err *err)
 {
     struct buf b;
     buf_init(&b, MAX_LABELS_TXT);
@@ -73,7 +73,7 @@ static int save_labels(const char *dir, const struct classes *classes, struct er
     return rc;
 }
 
-static int save_config(const char *dir, json_t *config, struct err *err)
+int arch_write_config(const char *dir, json_t *config, struct err *err)
 {
     char *text = json_dumps(config, JSON_INDENT(2));
     if (!text)
@@ -88,8 +88,8 @@ static int save_config(const char *dir, json_t *config, struct err *err)
     return rc;
 }
 
-static void common_facts(json_t *config, const char *model_type, const char *name, int32_t vocab,
-                         const struct classes *classes)
+void arch_describe(json_t *config, const char *model_type, const char *name, int32_t vocab,
+                   const struct classes *classes)
 {
     json_t *id2label = json_object(), *label2id = json_object();
     for (int32_t i = 0; i < classes->n; i++) {
@@ -112,7 +112,7 @@ int arch_save(const char *dir, const char *model_type, const char *name, json_t 
 {
     static const char *const meta[] = {"format", "pt",
                                        NULL}; /* what Hugging Face readers look for */
-    common_facts(config, model_type, name, vocab_size(v), classes);
+    arch_describe(config, model_type, name, vocab_size(v), classes);
     if (file_mkdirs(dir, err) != 0)
         return -1;
     char *weights = file_path("%s/model.safetensors", dir), *vocab = file_path("%s/vocab.txt", dir);
@@ -120,9 +120,9 @@ int arch_save(const char *dir, const char *model_type, const char *name, json_t 
     if (rc == 0)
         rc = vocab_write(v, vocab, err);
     if (rc == 0)
-        rc = save_labels(dir, classes, err);
+        rc = arch_write_labels(dir, classes, err);
     if (rc == 0)
-        rc = save_config(dir, config, err);
+        rc = arch_write_config(dir, config, err);
     free(weights);
     free(vocab);
     return rc;

@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "data/tokenizer.h"
 #include "trainer/progress.h"
 
 static const char *last_part(const char *path)
@@ -155,24 +156,36 @@ struct vocab *corpus_vocab(const struct dataset *train, long min_count)
     return v;
 }
 
-int packed_make(struct packed *p, const struct dataset *d, const struct vocab *v,
-                int32_t max_tokens, struct err *err)
+int32_t packed_by_vocab(const void *vocab, const char *title, size_t n, int32_t *ids, int32_t max)
 {
-    /* A character is at least one byte, so the bytes bound the ids. */
-    size_t bound = d->offset[d->n] + d->n;
+    return vocab_encode(vocab, title, n, ids, max);
+}
+
+int32_t packed_by_tokenizer(const void *tokenizer, const char *title, size_t n, int32_t *ids,
+                            int32_t max)
+{
+    return tokenizer_encode(tokenizer, title, n, ids, max, NULL);
+}
+
+int packed_make(struct packed *p, const struct dataset *d, packed_encode *encode, const void *arg,
+                int32_t extra, int32_t max_tokens, struct err *err)
+{
+    size_t each = (size_t)max_tokens, bound = d->n * each;
+    if (bound > d->offset[d->n] + d->n * (size_t)extra)
+        bound = d->offset[d->n] + d->n * (size_t)extra;
     if (bound > INT32_MAX || d->n > INT32_MAX)
         return err_set(err, ERR_FORMAT, "%zu titles of %zu bytes: more than 2 GB of titles", d->n,
                        d->offset[d->n]);
-    p->ids = xmalloc(bound * sizeof *p->ids);
+    p->ids = xmalloc((bound + 1) * sizeof *p->ids);
     p->start = xmalloc((d->n + 1) * sizeof *p->start);
     p->start[0] = 0;
     for (size_t i = 0; i < d->n; i++) {
-        size_t bytes = d->offset[i + 1] - d->offset[i];
-        int32_t room = bytes + 1 < (size_t)max_tokens ? (int32_t)bytes + 1 : max_tokens;
-        p->start[i + 1] = p->start[i] + vocab_encode(v, d->text + d->offset[i], bytes,
-                                                     p->ids + p->start[i], room);
+        size_t bytes = d->offset[i + 1] - d->offset[i], most = bytes + (size_t)extra;
+        int32_t room = most < each ? (int32_t)most : max_tokens;
+        p->start[i + 1] =
+            p->start[i] + encode(arg, d->text + d->offset[i], bytes, p->ids + p->start[i], room);
     }
-    p->ids = xrealloc(p->ids, (size_t)p->start[d->n] * sizeof *p->ids);
+    p->ids = xrealloc(p->ids, ((size_t)p->start[d->n] + 1) * sizeof *p->ids);
     p->batch =
         (struct batch){.ids = p->ids, .start = p->start, .labels = d->labels, .n = (int32_t)d->n};
     return 0;

@@ -41,8 +41,14 @@ struct packed {
     int32_t *ids, *start;
     struct batch batch;
 };
-int packed_make(struct packed *p, const struct dataset *d, const struct vocab *v,
-                int32_t max_tokens, struct err *err);
+/* encode writes at most max (>= 2) ids of a title and returns how many, at most bytes + extra. */
+typedef int32_t packed_encode(const void *arg, const char *title, size_t n, int32_t *ids,
+                              int32_t max);
+int packed_make(struct packed *p, const struct dataset *d, packed_encode *encode, const void *arg,
+                int32_t extra, int32_t max_tokens, struct err *err);
+int32_t packed_by_vocab(const void *vocab, const char *title, size_t n, int32_t *ids, int32_t max);
+int32_t packed_by_tokenizer(const void *tokenizer, const char *title, size_t n, int32_t *ids,
+                            int32_t max);
 void packed_done(struct packed *p);
 /* Copies the titles named by pick[0..n) into the arrays of a batch: ids (room for n * max_tokens),
  * start [n + 1], labels [n]. */

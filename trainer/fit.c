@@ -72,9 +72,9 @@ static int final_reports(const struct fit *f, bool made, struct err *err)
     return made ? lineage_write(f->out.path, f, dev, err) : 0;
 }
 
-static bool is_textcnn(const struct fit *f)
+static bool in_steps(const struct fit *f)
 {
-    return strcmp(options_str(f->o, "arch"), "textcnn") == 0;
+    return strcmp(options_str(f->o, "arch"), "linear") != 0;
 }
 
 /* --resume where a finished model lies and no checkpoint: there is nothing left to do. */
@@ -89,30 +89,40 @@ static int train(struct fit *f, struct err *err)
         (void)fprintf(f->console, "%s holds a finished model: nothing to resume\n", f->out.path);
         return final_reports(f, false, err);
     }
-    int rc = is_textcnn(f) ? fit_textcnn(f, err) : fit_linear(f, err);
-    if (is_textcnn(f))
+    int rc = !in_steps(f) ? fit_linear(f, err)
+             : f->vocab   ? fit_textcnn(f, err)
+                          : fit_transformer(f, err);
+    if (in_steps(f))
         stop_release();
     if (rc == 0)
         rc = final_reports(f, true, err);
     return rc;
 }
 
+/* The titles as ids of the characters that training has. */
+static int pack_characters(struct fit *f, struct err *err)
+{
+    int32_t max = (int32_t)options_int(f->o, "max-length");
+    f->vocab = corpus_vocab(&f->corpus.train, options_int(f->o, "min-count"));
+    int rc = packed_make(&f->train, &f->corpus.train, packed_by_vocab, f->vocab, 1, max, err);
+    return rc == 0 ? packed_make(&f->dev, &f->corpus.dev, packed_by_vocab, f->vocab, 1, max, err)
+                   : rc;
+}
+
 int fit_run(struct fit *f, const char *out, enum outdir_mode mode, struct err *err)
 {
-    int32_t max_tokens = (int32_t)options_int(f->o, "max-length");
     f->resume = mode == OUTDIR_RESUME;
-    f->vocab = corpus_vocab(&f->corpus.train, options_int(f->o, "min-count"));
-    int rc = packed_make(&f->train, &f->corpus.train, f->vocab, max_tokens, err);
-    if (rc == 0)
-        rc = packed_make(&f->dev, &f->corpus.dev, f->vocab, max_tokens, err);
+    int rc = fit_is_transformer(options_str(f->o, "arch")) ? 0 : pack_characters(f, err);
     if (rc == 0)
         rc = outdir_open(&f->out, out, mode, err);
     if (rc == 0) {
-        if (is_textcnn(f))
+        if (in_steps(f))
             stop_catch(); /* before there are threads */
         f->pool = pool_open((int)options_int(f->o, "threads"));
-        (void)fprintf(f->console, "%-12s %d characters, %d classes, %d threads\n", "vocabulary",
-                      (int)vocab_size(f->vocab), (int)f->corpus.classes.n, pool_threads(f->pool));
+        if (f->vocab)
+            (void)fprintf(f->console, "%-12s %d characters, %d classes, %d threads\n", "vocabulary",
+                          (int)vocab_size(f->vocab), (int)f->corpus.classes.n,
+                          pool_threads(f->pool));
         rc = train(f, err);
         pool_close(f->pool);
         outdir_close(&f->out);

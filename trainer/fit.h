@@ -10,10 +10,13 @@
 #include "trainer/corpus.h"
 #include "trainer/outdir.h"
 
+#define FIT_TRANSFORMERS "bert|ernie|electra|albert|nezha|xlnet|t5|mt5"
+#define FIT_ARCHS "textcnn|linear|" FIT_TRANSFORMERS
+
 struct fit {
     const struct options *o;
     struct corpus corpus;
-    struct vocab *vocab;
+    struct vocab *vocab; /* NULL: a transformer's tokenizer is its own */
     struct packed train, dev;
     struct outdir out;
     bool resume;     /* go on from a checkpoint, or leave a finished model */
@@ -30,11 +33,13 @@ enum fit_role {
     FIT_COURSE   /* that, and a fit cannot be resumed with another value */
 };
 struct fit_option {
-    const char *name, *family; /* family "": all of them */
+    /* family "": all of them; "steps": those that are trained in steps; "transformer" */
+    const char *name, *family;
     enum fit_role role;
 };
 extern const struct fit_option fit_options[];
 extern const size_t fit_n_options;
+bool fit_is_transformer(const char *arch);
 bool fit_option_applies(const struct fit_option *row, const char *family);
 
 /* Makes a model in the directory out, and measures it on dev and test. o, corpus, console and
@@ -46,6 +51,11 @@ int fit_run(struct fit *f, const char *out, enum outdir_mode mode, struct err *e
  * 128 + a signal's number when it stopped on request after saying how to go on. */
 int fit_textcnn(struct fit *f, struct err *err);
 int fit_linear(struct fit *f, struct err *err);
+int fit_transformer(struct fit *f, struct err *err);
+
+/* Puts the preset's values in the place of defaults: --preset's, else the family's own.  Called when all
+ * options are read. */
+int fit_preset(struct options *o, struct err *err);
 
 /* Replaces the --log file by text, when there is one. */
 int fit_write_log(const struct fit *f, const struct buf *text, struct err *err);

@@ -14,9 +14,10 @@
 
 /* A model is there when model.safetensors is. The first N_MEANING files give the weights their
  * meaning and come before them. */
-static const char *const files[] = {"vocab.txt", "labels.txt", "config.json", "model.safetensors",
-                                    HISTORY_FILE};
-enum { N_FILES = sizeof files / sizeof *files, N_MEANING = 3, WEIGHTS = 3 };
+static const char *const files[] = {
+    "vocab.txt",  "spiece.model", "tokenizer_config.json", "special_tokens_map.json",
+    "labels.txt", "config.json",  "model.safetensors",     HISTORY_FILE};
+enum { N_FILES = sizeof files / sizeof *files, N_MEANING = 6, WEIGHTS = 6 };
 /* What is told of a model, not needed to run it: gone before the weights change, there after them. */
 static const char *const told[] = {HISTORY_FILE, LINEAGE_FILE};
 
@@ -93,9 +94,12 @@ void outdir_close(struct outdir *o)
     *o = (struct outdir){.lock = -1};
 }
 
+/* The same bytes, or both not there. */
 static bool same_file(const char *a, const char *b)
 {
     struct file_map x, y;
+    if (!file_exists(a) && !file_exists(b))
+        return true;
     if (file_map_open(&x, a, NULL) != 0)
         return false;
     bool same = false;
@@ -131,8 +135,9 @@ int outdir_commit(struct outdir *o, struct err *err)
     for (int i = 0; rc == 0 && i < N_FILES; i++) {
         char *from = file_path("%s/%s", o->staging, files[i]);
         char *to = file_path("%s/%s", o->path, files[i]);
-        if (rename(from, to) != 0)
-            rc = err_set(err, ERR_IO, "%s: rename: %s", to, strerror(errno));
+        /* What this model has none of was another's. */
+        if (!file_exists(from) ? unlink(to) != 0 && errno != ENOENT : rename(from, to) != 0)
+            rc = err_set(err, ERR_IO, "%s: cannot be put in place: %s", to, strerror(errno));
         free(from);
         free(to);
     }

@@ -81,6 +81,8 @@ int verb_main(const struct verb *v, int argc, char **argv)
     struct options *o = options_open(v->opts, v->n_opts, NULL);
     const char **words = xcalloc((size_t)argc + 1, sizeof *words);
     int n = 0, rc = read_options(v, o, argc, argv, words, &n, &err);
+    if (rc == 0 && v->prepare)
+        rc = v->prepare(o, &err);
     if (rc == 0 && options_bool(o, "print-config"))
         options_print(o, stdout);
     else if (rc == 0)

@@ -16,6 +16,8 @@ struct verb {
                           usage line; "" for none */
     const struct opt *opts;
     size_t n_opts;
+    /* Called when all options are read, before they are printed; NULL: nothing to do. */
+    int (*prepare)(struct options *o, struct err *err);
     const char *const *environment; /* options that RUBRIC_NAME may set as well, NULL at the end */
     /* words[0..n) as given. Returns 0, -1 with *err, or a positive exit status of its own after
      * saying why. */

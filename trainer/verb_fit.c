@@ -38,4 +38,5 @@ const struct verb verb_fit = {.name = "fit",
                               .words = "",
                               .opts = opts,
                               .n_opts = sizeof opts / sizeof *opts,
+                              .prepare = fit_preset,
                               .run = run};

@@ -358,4 +358,5 @@ const struct verb verb_retrain = {
     .words = "",
     .opts = opts,
     .n_opts = sizeof opts / sizeof *opts,
+    .prepare = fit_preset,
     .run = run};
