@@ -1,0 +1,217 @@
+/* `fit` of transformers: it learns, in every family; the same seed gives the same bytes whatever the threads and
+ * interruptions; what is refused. */
+#include "tests/trainer/run.h"
+
+#include <time.h>
+
+#include "base/json.h"
+
+#define ROWS "tests/golden/transformers/"
+#define FIT(arch, row) "--arch", arch, "--from", ROWS row, "--data", TINY
+/* Some 14 iterations. */
+#define SHORT "--batch", "32", "--epochs", "2", "--eval-every", "4", "--patience", "0"
+
+static double nth_number(const char *log, const char *key, bool last)
+{
+    double value = -1;
+    char *text = run_read(log, NULL), *rest = text;
+    for (char *line; (line = strsep(&rest, "\n")) && *line;) {
+        json_t *doc = json_parse(log, line, strlen(line), NULL);
+        assert_non_null(doc);
+        json_t *number = json_object_get(doc, key);
+        if (number && (last || value < 0))
+            value = json_number_value(number);
+        json_decref(doc);
+    }
+    free(text);
+    return value;
+}
+
+static void learns(void **state)
+{
+    (void)state;
+    assert_int_equal(run_verb(verb_fit, FIT("bert", "bert"), "--batch", "32", "--epochs", "24",
+                              "--lr", "5e-3", "--hidden-dropout", "0", "--attention-dropout", "0",
+                              "--out", "%/m", "--log", "%/log", "--eval-every", "35", "--keep",
+                              "accuracy", "--patience", "0"),
+                     0);
+    assert_true(nth_number("log", "train_loss", true) <
+                0.6 * nth_number("log", "train_loss", false));
+    assert_true(nth_number("log", "train_accuracy", true) > 0.6);
+    static const char *const files[] = {
+        "config.json",           "model.safetensors",       "vocab.txt",    "labels.txt",
+        "tokenizer_config.json", "special_tokens_map.json", "history.json", "lineage.json"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char *path = file_path("m/%s", files[i]);
+        assert_true(run_exists(path));
+        free(path);
+    }
+    assert_false(run_exists("m/trainer.safetensors"));
+    run_expect_text("stdout", "iter     35  train loss");
+    run_expect_text("stdout", "weighted average");
+    run_expect_text("m/config.json", "\"BertForSequenceClassification\"");
+    /* What was made is a checkpoint to go on from, its head too. */
+    char *from = file_path("%s/m", run_dir);
+    assert_int_equal(run_verb(verb_fit, "--arch", "bert", "--from", from, "--data", TINY, SHORT,
+                              "--out", "%/n", "--dtype", "f16"),
+                     0);
+    char *text = run_read("stdout", NULL);
+    assert_null(strstr(text, "; new: "));
+    free(text);
+    run_expect_text("n/config.json", "\"float16\"");
+    free(from);
+}
+
+static void every_family(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {{"ernie", "ernie"},
+                                          {"electra", "electra-small"},
+                                          {"albert", "albert-groups"},
+                                          {"nezha", "nezha"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char *from = file_path(ROWS "%s", rows[i][1]), *out = file_path("%%/%zu", i);
+        assert_int_equal(run_verb(verb_fit, "--arch", rows[i][0], "--from", from, "--data", TINY,
+                                  "--batch", "32", "--epochs", "6", "--lr", "1e-3", "--eval-every",
+                                  "14", "--patience", "0", "--out", out, "--log", "%/log"),
+                         0);
+        assert_true(nth_number("log", "train_loss", true) <
+                    0.95 * nth_number("log", "train_loss", false));
+        free(from);
+        free(out);
+    }
+}
+
+#define EVERYTHING                                                                                 \
+    "--ema", "0.9", "--r-drop", "1", "--fgm", "0.5", "--layer-decay", "0.8", "--head-lr", "1e-3",  \
+        "--class-weights", "balanced", "--label-smoothing", "0.1", "--optimizer", "bertadam",      \
+        "--micro-batch", "12", "--lr", "5e-4"
+
+static void same_seed_same_log(void **state)
+{
+    (void)state;
+    static const char *const threads[] = {"1", "2", "3"};
+    for (int i = 0; i < 3; i++) {
+        char *out = file_path("%%/%d", i), *log = file_path("%%/log%d", i);
+        assert_int_equal(run_verb(verb_fit, FIT("bert", "bert"), SHORT, EVERYTHING, "--out", out,
+                                  "--log", log, "--threads", threads[i],
+                                  i == 2 ? "--recompute=true" : "--recompute=false"),
+                         0);
+        free(out);
+        free(log);
+    }
+    run_expect_same("log0", "log1");
+    run_expect_same("log0", "log2");
+    run_expect_same("0/model.safetensors", "1/model.safetensors");
+    run_expect_same("0/model.safetensors", "2/model.safetensors");
+    assert_int_equal(run_verb(verb_fit, FIT("bert", "bert"), SHORT, EVERYTHING, "--out", "%/s",
+                              "--log", "%/logs", "--seed", "2"),
+                     0);
+    char *one = run_read("log0", NULL), *other = run_read("logs", NULL);
+    assert_string_not_equal(one, other);
+    free(one);
+    free(other);
+}
+
+static void wait_for(const char *name)
+{
+    for (int i = 0; i < 24000 && !run_exists(name); i++)
+        (void)nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+    assert_true(run_exists(name));
+}
+
+#define LONG                                                                                       \
+    FIT("bert", "bert"), "--batch", "4", "--epochs", "3", "--eval-every", "20", "--patience", "0", \
+        "--ema", "0.9", "--checkpoint-every", "3"
+
+static void kill_and_resume(void **state)
+{
+    (void)state;
+    static const char *const args[] = {LONG, "--out", "%/b", "--log", "%/logb", "--resume", NULL};
+    assert_int_equal(run_verb(verb_fit, LONG, "--out", "%/a", "--log", "%/loga"), 0);
+    int killed = 0;
+    for (int round = 0; round < 3; round++) {
+        pid_t pid = run_start(&verb_fit, args);
+        wait_for("b/trainer.safetensors");
+        (void)nanosleep(&(struct timespec){.tv_nsec = 20000000L * round}, NULL);
+        (void)kill(pid, SIGKILL);
+        killed += run_wait(pid) == 1000 + SIGKILL;
+    }
+    assert_true(killed > 0);
+    assert_int_equal(run_list(&verb_fit, args), 0);
+    run_expect_same("loga", "logb");
+    run_expect_same("a/model.safetensors", "b/model.safetensors");
+    run_expect_same("a/history.json", "b/history.json");
+    run_expect_same("a/config.json", "b/config.json");
+}
+
+static void refuses_to_resume(void **state)
+{
+    (void)state;
+    static const char *const args[] = {LONG, "--out", "%/b", NULL};
+    pid_t pid = run_start(&verb_fit, args);
+    wait_for("b/trainer.safetensors");
+    (void)kill(pid, SIGTERM);
+    int status = run_wait(pid);
+    assert_true(status == 128 + SIGTERM || status == 1000 + SIGTERM);
+    assert_int_equal(run_verb(verb_fit, LONG, "--out", "%/b", "--resume", "--lr", "1e-3"), 70);
+    run_expect_text("stderr", "made with \"lr = 5e-5\", this run has \"lr = 1e-3\"");
+    assert_int_equal(run_verb(verb_fit, "--arch", "bert", "--from", ROWS "mengzi", "--data", TINY,
+                              "--batch", "4", "--epochs", "3", "--eval-every", "20", "--patience",
+                              "0", "--ema", "0.9", "--out", "%/b", "--resume"),
+                     70);
+    run_expect_text("stderr", "cannot be resumed with other settings: it was made with \"from = ");
+}
+
+static void random_weights(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        run_verb(verb_fit, FIT("electra", "electra"), SHORT, "--init", "random", "--out", "%/m"),
+        0);
+    run_expect_text("stdout", "all new");
+}
+
+static void refusals(void **state)
+{
+    (void)state;
+    assert_int_equal(run_verb(verb_fit, "--arch", "bert", "--data", TINY, "--out", "%/m"), 64);
+    run_expect_text("stderr", "--arch bert needs --from");
+    assert_int_equal(run_verb(verb_fit, FIT("bert", "nezha"), "--out", "%/m"), 70);
+    run_expect_text("stderr", "model_type is \"nezha\", --arch says bert");
+    assert_int_equal(run_verb(verb_fit, FIT("bert", "bert"), "--out", "%/m", "--max-length", "64"),
+                     70);
+    run_expect_text("stderr", "--max-length is 64, the model has 48 positions");
+    assert_int_equal(
+        run_verb(verb_fit, "--arch", "bert", "--from", "/nowhere", "--data", TINY, "--out", "%/m"),
+        66);
+    assert_false(run_exists("m/config.json"));
+}
+
+static void presets(void **state)
+{
+    (void)state;
+    assert_int_equal(run_verb(verb_fit, "--arch", "electra", "--batch", "7", "--print-config"), 0);
+    run_expect_text("stdout", "\nbatch = 7\n");
+    run_expect_text("stdout", "# preset electra, published:\neval-every = 200\n");
+    run_expect_text("stdout", "# preset electra, usual for the family:\nlr = 1e-4\n");
+    assert_int_equal(run_verb(verb_fit, "--arch", "textcnn", "--print-config"), 0);
+    run_expect_text("stdout", "\nlr = 0.001\n");
+    assert_int_equal(run_verb(verb_fit, "--arch", "bert", "--preset", "none", "--print-config"), 0);
+    run_expect_text("stdout", "\nlr = 0.001\n");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(learns, run_setup, run_teardown),
+        cmocka_unit_test_setup_teardown(every_family, run_setup, run_teardown),
+        cmocka_unit_test_setup_teardown(same_seed_same_log, run_setup, run_teardown),
+        cmocka_unit_test_setup_teardown(kill_and_resume, run_setup, run_teardown),
+        cmocka_unit_test_setup_teardown(refuses_to_resume, run_setup, run_teardown),
+        cmocka_unit_test_setup_teardown(random_weights, run_setup, run_teardown),
+        cmocka_unit_test_setup_teardown(refusals, run_setup, run_teardown),
+        cmocka_unit_test_setup_teardown(presets, run_setup, run_teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
