@@ -107,11 +107,14 @@ static struct head_view head_of(const struct transformer_train *tt, const float 
            db = trainable_at(tt->t, STACK_ENCODER, pooled ? P_POOL_B : P_HEAD_DENSE_B, 0),
            ow = trainable_at(tt->t, STACK_ENCODER, P_HEAD_W, 0),
            ob = trainable_at(tt->t, STACK_ENCODER, P_HEAD_B, 0);
-    struct head_view v = {
-        .out = {w + ow, NULL, c->labels, c->hidden, false},
-        .out_b = w + ob,
-        .act = c->head == HEAD_ELECTRA ? ACT_GELU : ACT_TANH,
-        .rate_in = c->head == HEAD_ELECTRA || c->head == HEAD_T5 ? tt->opt.dropout.head_in : 0.0f};
+    struct head_view v = {.out = {w + ow, NULL, c->labels, c->hidden, false},
+                          .out_b = w + ob,
+                          .act = c->head == HEAD_ELECTRA ? ACT_GELU : ACT_TANH,
+                          /* XLNet drops the last layer's rows once more. */
+                          .rate_in = c->head == HEAD_ELECTRA || c->head == HEAD_T5
+                                         ? tt->opt.dropout.head_in
+                                     : c->family == FAMILY_XLNET ? tt->opt.dropout.hidden
+                                                                 : 0.0f};
     if (dw != SIZE_MAX) {
         v.dense = (struct linear_weight){w + dw, NULL, c->hidden, c->hidden, false};
         v.dense_b = w + db;

@@ -39,9 +39,7 @@ struct projection *xlnet_out_projection(const struct body_source *src, int32_t l
     return p;
 }
 
-/* Rows by distance d = j - i: the sinusoids of i - j, sines in the first half, cosines in the
- * second. */
-static float *sinusoids(int c, int max_t)
+float *xlnet_sinusoids(int c, int max_t)
 {
     int n = 2 * max_t - 1, half = c / 2;
     float *r = xcalloc((size_t)n * (size_t)c, sizeof *r);
@@ -59,7 +57,7 @@ void xlnet_layer(const struct body_source *src, int32_t l, struct attention *a,
 {
     int c = src->cfg->hidden, max_t = src->max_tokens, n = 2 * max_t - 1;
     size_t table = (size_t)a->head_size * (size_t)attention_table_ld(max_t);
-    float *r = sinusoids(c, max_t), *w = parts_floats(src->params, STACK_ENCODER, P_R_W, l);
+    float *r = xlnet_sinusoids(c, max_t), *w = parts_floats(src->params, STACK_ENCODER, P_R_W, l);
     float *rows = xmalloc((size_t)n * (size_t)c * sizeof *rows);
     gemm(&(struct gemm){false, false, n, c, c, 1.0f, 0.0f, r, w, rows, c, c, c});
     own[0] = xmalloc((size_t)a->heads * table * sizeof *own[0]);

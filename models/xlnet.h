@@ -9,6 +9,9 @@
 
 #define XLNET_TABLES 5
 
+/* Rows [2 max_t - 1, C] by distance d = j - i: the sinusoids of i - j, sines in the first half, cosines
+ * in the second.  Freed by the caller. */
+float *xlnet_sinusoids(int c, int max_t);
 /* Sets the options of layer l's attention; own holds their memory, freed one by one. */
 void xlnet_layer(const struct body_source *src, int32_t l, struct attention *a,
                  float *own[XLNET_TABLES]);

@@ -8,7 +8,7 @@
 
 static const char *const rows[] = {"bert",          "bert-odd", "macbert",       "ernie",
                                    "electra",       "albert",   "electra-small", "albert-gelu",
-                                   "albert-groups", "nezha"};
+                                   "albert-groups", "nezha",    "xlnet",         "xlnet-gelu"};
 enum { ROWS = sizeof rows / sizeof *rows, MAX_T = 48 };
 
 struct trained {
