@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "models/encoder_train.h"
+#include "models/t5_train.h"
 #include "models/train_passes.h"
 #include "ops/linear.h"
 #include "ops/rows.h"
@@ -18,7 +19,8 @@ struct transformer_train {
     struct transformer_train_options opt;
     struct pool *pool;
     struct linear *products, *exact;
-    struct encoder_train *encoder;
+    struct encoder_train *encoder; /* or */
+    struct t5_train *t5;
     uint16_t *wb; /* the weights in bfloat16, or NULL */
     uint32_t *key, *title_key;
     float *in;          /* [titles, C] features, dropped */
@@ -34,14 +36,19 @@ struct transformer_train *transformer_train_open(const struct trainable *t,
 {
     struct transformer_train *tt = xcalloc(1, sizeof *tt);
     const struct transformer_config *c = &t->cfg;
-    int wide = 3 * c->hidden > c->inner ? 3 * c->hidden : c->inner;
+    int all = c->heads * c->head_size, wide = 3 * (all > c->hidden ? all : c->hidden);
+    wide = wide > c->inner ? wide : c->inner;
     wide = c->embedding_size > wide ? c->embedding_size : wide;
     size_t n = (size_t)opt->max_titles, h = (size_t)c->hidden, o = (size_t)c->labels;
     *tt = (struct transformer_train){.t = t, .opt = *opt, .pool = pool};
     tt->products = linear_open(opt->type, opt->max_ids, wide, pool);
     tt->exact = linear_open(PRODUCT_FP32, opt->max_ids, wide, pool);
-    tt->encoder = encoder_train_open(t, tt->products, tt->exact, opt->max_titles, opt->max_ids,
-                                     opt->max_tokens, opt->recompute, pool);
+    if (c->family == FAMILY_T5)
+        tt->t5 = t5_train_open(t, tt->products, opt->max_titles, opt->max_ids, opt->max_tokens,
+                               opt->recompute, pool);
+    else
+        tt->encoder = encoder_train_open(t, tt->products, tt->exact, opt->max_titles, opt->max_ids,
+                                         opt->max_tokens, opt->recompute, pool);
     if (opt->type == PRODUCT_BF16)
         tt->wb = xmalloc(t->size * sizeof *tt->wb);
     tt->key = xcalloc((size_t)opt->max_ids + 1, sizeof *tt->key);
@@ -59,6 +66,7 @@ void transformer_train_close(struct transformer_train *tt)
     if (!tt)
         return;
     encoder_train_close(tt->encoder);
+    t5_train_close(tt->t5);
     linear_close(tt->products);
     linear_close(tt->exact);
     void *const parts[] = {tt->wb,    tt->key,    tt->title_key, tt->in, tt->pre,
@@ -184,13 +192,18 @@ static void number_rows(struct transformer_train *tt, const struct batch *b, uin
     }
 }
 
+static const float *body_forward(struct transformer_train *tt, const struct encoder_pass *p)
+{
+    return tt->t5 ? t5_train_forward(tt->t5, p) : encoder_train_forward(tt->encoder, p);
+}
+
 void transformer_train_logits(struct transformer_train *tt, const float *w, const struct batch *b,
                               float *logits)
 {
     struct encoder_pass p = {.w = w, .wb = tt->wb, .batch = b};
     if (b->n == 0)
         return;
-    head_forward(tt, &p, encoder_train_forward(tt->encoder, &p), b->n);
+    head_forward(tt, &p, body_forward(tt, &p), b->n);
     memcpy(logits, tt->logits, (size_t)b->n * (size_t)tt->t->cfg.labels * sizeof *logits);
 }
 
@@ -269,10 +282,13 @@ void transformer_train_gradients(struct transformer_train *tt, const float *w, f
     if (b->n == 0)
         return;
     number_rows(tt, b, first_title);
-    head_forward(tt, &p, encoder_train_forward(tt->encoder, &p), b->n);
+    head_forward(tt, &p, body_forward(tt, &p), b->n);
     judge(tt, b, loss, r);
     head_backward(tt, &p, b->n);
-    encoder_train_backward(tt->encoder, &p, tt->df);
+    if (tt->t5)
+        t5_train_backward(tt->t5, &p, tt->df);
+    else
+        encoder_train_backward(tt->encoder, &p, tt->df);
 }
 
 static int rate(const json_t *config, const char *key, double def, float *out, struct err *err)

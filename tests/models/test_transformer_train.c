@@ -6,9 +6,9 @@
 #include "ops/adamw.h"
 #include "ops/gemm.h"
 
-static const char *const rows[] = {"bert",          "bert-odd", "macbert",       "ernie",
-                                   "electra",       "albert",   "electra-small", "albert-gelu",
-                                   "albert-groups", "nezha",    "xlnet",         "xlnet-gelu"};
+static const char *const rows[] = {
+    "bert",        "bert-odd",      "macbert", "ernie", "electra",    "albert", "electra-small",
+    "albert-gelu", "albert-groups", "nezha",   "xlnet", "xlnet-gelu", "t5",     "mt5"};
 enum { ROWS = sizeof rows / sizeof *rows, MAX_T = 48 };
 
 struct trained {
