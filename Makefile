@@ -96,6 +96,11 @@ bench-engines: build
 	@env -u OPENBLAS_CORETYPE tests/bench/engines --build $(BUILD) --shared $(dir $(DATA)) --titles-file $(DATA)/dev.txt \
 	  --rows $(ROWS) --engines $(ENGINES) --titles $(TITLES) --rounds $(ROUNDS) $(BENCH)
 
+# Fine-tuning BERT-base here and in PyTorch, in turn; the peers of bench-engines.
+.PHONY: bench-train
+bench-train: build
+	@env -u OPENBLAS_CORETYPE tests/bench/train --build $(BUILD) --peers $(BUILD)/peers --titles $(DATA)/train.txt $(BENCH)
+
 # Titles a second of each tokenizer on one core.
 .PHONY: bench-tokenizers
 VOCAB ?= $(dir $(DATA))vocab

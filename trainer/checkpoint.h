@@ -24,7 +24,7 @@ struct checkpoint {
     int64_t seen, correct;
     double seconds; /* of work so far */
     bool publish;   /* write the model's files at every best evaluation, not at the end alone */
-    struct buf log; /* the text of --log so far */
+    struct buf log; /* the text of --log-json so far */
 };
 
 /* settings: "key = value" lines of everything that the result depends on. */

@@ -18,7 +18,7 @@ const char *fit_model_name(const struct fit *f)
 
 int fit_write_log(const struct fit *f, const struct buf *text, struct err *err)
 {
-    const char *path = options_str(f->o, "log");
+    const char *path = options_str(f->o, "log-json");
     return path ? file_replace(path, text->data, text->len, err) : 0;
 }
 

@@ -57,7 +57,7 @@ int fit_transformer(struct fit *f, struct err *err);
  * options are read. */
 int fit_preset(struct options *o, struct err *err);
 
-/* Replaces the --log file by text, when there is one. */
+/* Replaces the --log-json file by text, when there is one. */
 int fit_write_log(const struct fit *f, const struct buf *text, struct err *err);
 
 const char *fit_model_name(const struct fit *f); /* --model-name, else the family */

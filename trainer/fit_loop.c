@@ -8,6 +8,7 @@
 #include "trainer/history.h"
 #include "trainer/progress.h"
 #include "trainer/stop.h"
+#include "trainer/tensorboard.h"
 
 struct run {
     struct fit *f;
@@ -17,6 +18,7 @@ struct run {
     int32_t *start;
     int64_t start_ns;
     struct progress bar;
+    struct tensorboard *board; /* or NULL */
     char *settings;
 };
 
@@ -87,6 +89,23 @@ static int write_checkpoint(struct run *t, struct err *err)
     return checkpoint_write(t->f->out.checkpoint, &c, t->settings, err);
 }
 
+static int show_board(const struct run *t, double train_loss, double train_accuracy,
+                      double dev_loss, double dev_accuracy, struct err *err)
+{
+    const struct {
+        const char *tag;
+        double value;
+    } all[] = {{"loss/train", train_loss},
+               {"loss/dev", dev_loss},
+               {"accuracy/train", train_accuracy},
+               {"accuracy/dev", dev_accuracy},
+               {"learning_rate", t->s->rate(t->s->self)}};
+    int rc = 0;
+    for (size_t i = 0; t->board && i < sizeof all / sizeof *all && rc == 0; i++)
+        rc = tensorboard_scalar(t->board, all[i].tag, t->c->iteration, all[i].value, err);
+    return rc;
+}
+
 static int evaluate(struct run *t, struct err *err)
 {
     struct checkpoint *c = t->c;
@@ -125,6 +144,8 @@ static int evaluate(struct run *t, struct err *err)
                "\"dev_accuracy\":%.9g,\"best\":%s}\n",
                (long long)c->iteration, train_loss, train_accuracy, loss, accuracy,
                best ? "true" : "false");
+    if (show_board(t, train_loss, train_accuracy, loss, accuracy, err) != 0)
+        return -1;
     c->loss_sum = 0;
     c->seen = c->correct = 0;
     /* The log first: after a kill in between, --resume writes again the log that belongs to the
@@ -154,6 +175,7 @@ static void run_close(struct run *t)
     free(t->logits);
     free(t->start);
     free(t->settings);
+    tensorboard_close(t->board);
 }
 
 static int resume(struct run *t, struct err *err)
@@ -267,7 +289,10 @@ int fit_loop(struct fit *f, const struct trainee *s, struct err *err)
 {
     struct run t;
     run_open(&t, f, s);
+    const char *board = options_str(f->o, "tensorboard");
     int rc = resume(&t, err);
+    if (rc == 0 && board)
+        rc = tensorboard_open(board, &t.board, err);
     if (rc == 0)
         rc = train_all(&t, err);
     if (rc == 0)

@@ -20,6 +20,7 @@ struct trainee {
     /* Of the weights that are judged and kept (the average, where there is one). */
     void (*logits)(void *self, const struct batch *b, float *logits);
     const float *(*weights)(const void *self);
+    double (*rate)(const void *self); /* the learning rate now */
     /* The model's files but for history.json. */
     int (*save)(const void *self, const char *dir, const float *weights, struct err *err);
 };

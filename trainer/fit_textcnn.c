@@ -22,6 +22,11 @@ static const float *weights(const void *self)
     return stepper_weights(self);
 }
 
+static double rate(const void *self)
+{
+    return (double)stepper_rate(self);
+}
+
 static void logits(void *self, const struct batch *b, float *out)
 {
     struct stepper *s = self;
@@ -50,6 +55,7 @@ int fit_textcnn(struct fit *f, struct err *err)
                         .check = check,
                         .logits = logits,
                         .weights = weights,
+                        .rate = rate,
                         .save = save};
     int rc = fit_loop(f, &t, err);
     stepper_close(&s);

@@ -66,9 +66,6 @@ static int read_weights(const struct fit *f, struct source *src, struct err *err
     double deviation = 0.02;
     (void)json_get_real(src->config, "initializer_range", &deviation, NULL);
     trainable_init(src->t, (uint64_t)options_int(f->o, "seed"), deviation, fresh, src->w);
-    size_t n = 0;
-    for (size_t i = 0; i < src->t->n; i++)
-        n += fresh[i];
     (void)fprintf(f->console, "%-12s %s, %lld parameters", "model", src->dir,
                   (long long)src->t->parameters);
     for (size_t i = 0, k = 0; i < src->t->n; i++)
@@ -157,6 +154,11 @@ static const float *weights(const void *self)
     return transformer_step_weights(&((const struct run *)self)->s);
 }
 
+static double rate(const void *self)
+{
+    return (double)transformer_step_rate(&((const struct run *)self)->s);
+}
+
 static void logits(void *self, const struct batch *b, float *out)
 {
     transformer_step_logits(&((struct run *)self)->s, b, out);
@@ -214,6 +216,7 @@ static int train(struct fit *f, struct source *src, struct err *err)
                         .check = check,
                         .logits = logits,
                         .weights = weights,
+                        .rate = rate,
                         .save = save};
     int rc = fit_loop(f, &t, err);
     transformer_step_close(&r.s);

@@ -1,4 +1,4 @@
-/* history.json: how a fit went, kept beside the model that it made. It holds the lines of --log and
+/* history.json: how a fit went, kept beside the model that it made. It holds the lines of --log-json and
  * nothing else, no clock among them, so the same seed gives the same bytes whatever the threads and
  * interruptions, and the version that a registry makes of the directory stays the same too.
  *
@@ -32,7 +32,7 @@ struct history {
     int64_t best_iteration; /* of the weights that were kept; 0 when n is 0 */
 };
 
-/* Replaces dir/history.json by the log's lines. log: complete lines of JSON objects, as --log. */
+/* Replaces dir/history.json by the log's lines. log: complete lines of JSON objects, as --log-json. */
 int history_write(const char *dir, const struct buf *log, struct err *err);
 
 /* Reads dir/history.json. A directory without one is no error: models from before it, or of other

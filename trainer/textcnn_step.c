@@ -83,8 +83,9 @@ int stepper_check(const struct stepper *t, struct err *err)
                          (long long)t->c.iteration, options_str(t->f->o, "lr"));
 }
 
-static float learning_rate(const struct stepper *t, int64_t iteration)
+float stepper_rate(const struct stepper *t)
 {
+    int64_t iteration = t->c.iteration;
     const struct options *o = t->f->o;
     const char *schedule = options_str(o, "schedule");
     double lr = options_real(o, "lr");
@@ -121,11 +122,8 @@ static struct batch next_batch(struct stepper *t)
 
 static void update_weights(struct stepper *t)
 {
-    struct adamw base = {.lr = learning_rate(t, t->c.iteration),
-                         .beta1 = 0.9f,
-                         .beta2 = 0.999f,
-                         .eps = 1e-8f,
-                         .grad_scale = 1};
+    struct adamw base = {
+        .lr = stepper_rate(t), .beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f, .grad_scale = 1};
     float decay = (float)options_real(t->f->o, "weight-decay");
     for (int i = 0; i < t->n_params; i++) {
         const struct textcnn_param *p = &t->params[i];

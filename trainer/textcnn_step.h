@@ -40,4 +40,7 @@ const float *stepper_weights(const struct stepper *t);
 /* A maximum over time passes over NaN, so a finite loss does not show that all weights are. */
 int stepper_check(const struct stepper *t, struct err *err);
 
+/* The learning rate of the next step. */
+float stepper_rate(const struct stepper *t);
+
 #endif

@@ -142,7 +142,7 @@ int transformer_step_check(const struct transformer_step *s, struct err *err)
                           (long long)s->c.iteration, bad, options_str(s->f->o, "lr"));
 }
 
-static float learning_rate(const struct transformer_step *s)
+float transformer_step_rate(const struct transformer_step *s)
 {
     const struct options *o = s->f->o;
     const char *schedule = options_str(o, "schedule");
@@ -236,7 +236,7 @@ static void update_weights(struct transformer_step *s, double norm)
 {
     const struct options *o = s->f->o;
     double clip = options_real(o, "clip");
-    float lr = learning_rate(s), decay = (float)options_real(o, "weight-decay");
+    float lr = transformer_step_rate(s), decay = (float)options_real(o, "weight-decay");
     bool corrects = strcmp(options_str(o, "optimizer"), "bertadam") != 0;
     struct adamw base = {.beta1 = 0.9f,
                          .beta2 = 0.999f,

@@ -41,4 +41,7 @@ int transformer_step_check(const struct transformer_step *s, struct err *err);
 /* Of the judged weights. */
 void transformer_step_logits(struct transformer_step *s, const struct batch *b, float *logits);
 
+/* The learning rate of the next step. */
+float transformer_step_rate(const struct transformer_step *s);
+
 #endif

@@ -35,8 +35,8 @@ static void textcnn_learns(void **state)
 {
     (void)state;
     assert_int_equal(run_verb(verb_fit, "--arch", "textcnn", "--data", TINY, "--batch", "32",
-                              "--epochs", "12", "--warmup", "5", "--out", "%/m", "--log", "%/log",
-                              "--eval-every", "28"),
+                              "--epochs", "12", "--warmup", "5", "--out", "%/m", "--log-json",
+                              "%/log", "--eval-every", "28"),
                      0);
     assert_true(last_number("log", "train_accuracy") > 0.95);
     assert_true(last_number("log", "dev_accuracy") > 0.3); /* chance is 0.1 */
@@ -55,15 +55,15 @@ static void textcnn_learns(void **state)
 static void linear_learns(void **state)
 {
     (void)state;
-    assert_int_equal(run_verb(verb_fit, "--arch", "linear", "--data", TINY, "--out", "%/m", "--log",
-                              "%/log", "--threads", "2"),
+    assert_int_equal(run_verb(verb_fit, "--arch", "linear", "--data", TINY, "--out", "%/m",
+                              "--log-json", "%/log", "--threads", "2"),
                      0);
     assert_true(last_number("log", "dev_accuracy") > 0.3);
     assert_true(last_number("log", "scale") > 0);
     run_expect_text("stdout", "10 of 10 classes");
     run_expect_text("stdout", "held-out titles");
-    assert_int_equal(run_verb(verb_fit, "--arch", "linear", "--data", TINY, "--out", "%/n", "--log",
-                              "%/log2", "--threads", "3"),
+    assert_int_equal(run_verb(verb_fit, "--arch", "linear", "--data", TINY, "--out", "%/n",
+                              "--log-json", "%/log2", "--threads", "3"),
                      0);
     run_expect_same("log", "log2");
     run_expect_same("m/model.safetensors", "n/model.safetensors");
@@ -74,14 +74,14 @@ static void linear_learns(void **state)
 static void same_seed_same_log(void **state)
 {
     (void)state;
-    assert_int_equal(run_verb(verb_fit, SHORT, "--out", "%/1", "--log", "%/log1", "--threads", "1",
-                              "--ema", "0.9", "--char-dropout", "0.1"),
+    assert_int_equal(run_verb(verb_fit, SHORT, "--out", "%/1", "--log-json", "%/log1", "--threads",
+                              "1", "--ema", "0.9", "--char-dropout", "0.1"),
                      0);
-    assert_int_equal(run_verb(verb_fit, SHORT, "--out", "%/2", "--log", "%/log2", "--threads", "2",
-                              "--ema", "0.9", "--char-dropout", "0.1"),
+    assert_int_equal(run_verb(verb_fit, SHORT, "--out", "%/2", "--log-json", "%/log2", "--threads",
+                              "2", "--ema", "0.9", "--char-dropout", "0.1"),
                      0);
-    assert_int_equal(run_verb(verb_fit, SHORT, "--out", "%/3", "--log", "%/log3", "--threads", "3",
-                              "--ema", "0.9", "--char-dropout", "0.1"),
+    assert_int_equal(run_verb(verb_fit, SHORT, "--out", "%/3", "--log-json", "%/log3", "--threads",
+                              "3", "--ema", "0.9", "--char-dropout", "0.1"),
                      0);
     run_expect_same("log1", "log2");
     run_expect_same("log1", "log3");
@@ -91,8 +91,8 @@ static void same_seed_same_log(void **state)
     run_expect_same("1/history.json", "3/history.json");
 
     size_t len;
-    assert_int_equal(run_verb(verb_fit, SHORT, "--out", "%/4", "--log", "%/log4", "--seed", "2"),
-                     0);
+    assert_int_equal(
+        run_verb(verb_fit, SHORT, "--out", "%/4", "--log-json", "%/log4", "--seed", "2"), 0);
     char *one = run_read("log1", NULL), *four = run_read("log4", &len);
     assert_string_not_equal(one, four);
     free(one);
@@ -114,8 +114,9 @@ static void wait_for(const char *name)
 static void kill_and_resume(void **state)
 {
     (void)state;
-    static const char *const args[] = {LONG, "--out", "%/b", "--log", "%/logb", "--resume", NULL};
-    assert_int_equal(run_verb(verb_fit, LONG, "--out", "%/a", "--log", "%/loga"), 0);
+    static const char *const args[] = {LONG,     "--out",    "%/b", "--log-json",
+                                       "%/logb", "--resume", NULL};
+    assert_int_equal(run_verb(verb_fit, LONG, "--out", "%/a", "--log-json", "%/loga"), 0);
     int killed = 0;
     for (int round = 0; round < 3; round++) {
         pid_t pid = run_start(&verb_fit, args);
@@ -157,9 +158,10 @@ static void expect_blocked(pid_t pid)
 static void terminate_and_resume(void **state)
 {
     (void)state;
-    static const char *const args[] = {LONG, "--out", "%/b", "--log", "%/logb", "--resume", NULL};
+    static const char *const args[] = {LONG,     "--out",    "%/b", "--log-json",
+                                       "%/logb", "--resume", NULL};
     static const int signals[] = {SIGTERM, SIGINT};
-    assert_int_equal(run_verb(verb_fit, LONG, "--out", "%/a", "--log", "%/loga"), 0);
+    assert_int_equal(run_verb(verb_fit, LONG, "--out", "%/a", "--log-json", "%/loga"), 0);
     for (int i = 0; i < 2; i++) {
         pid_t pid = run_start(&verb_fit, args);
         wait_for("b/trainer.safetensors");
@@ -218,7 +220,7 @@ static void early_stopping(void **state)
     (void)state;
     assert_int_equal(run_verb(verb_fit, "--arch", "textcnn", "--data", TINY, "--batch", "32",
                               "--epochs", "100", "--eval-every", "2", "--patience", "6", "--lr",
-                              "0.02", "--warmup", "0", "--out", "%/m", "--log", "%/log"),
+                              "0.02", "--warmup", "0", "--out", "%/m", "--log-json", "%/log"),
                      0);
     run_expect_text("stdout", "early stopping: no better dev loss for");
     run_expect_text("log", "{\"stopped\":\"early\"");

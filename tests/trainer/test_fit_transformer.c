@@ -32,7 +32,7 @@ static void learns(void **state)
     (void)state;
     assert_int_equal(run_verb(verb_fit, FIT("bert", "bert"), "--batch", "32", "--epochs", "24",
                               "--lr", "5e-3", "--hidden-dropout", "0", "--attention-dropout", "0",
-                              "--out", "%/m", "--log", "%/log", "--eval-every", "35", "--keep",
+                              "--out", "%/m", "--log-json", "%/log", "--eval-every", "35", "--keep",
                               "accuracy", "--patience", "0"),
                      0);
     assert_true(nth_number("log", "train_loss", true) <
@@ -73,7 +73,7 @@ static void every_family(void **state)
         char *from = file_path(ROWS "%s", rows[i][1]), *out = file_path("%%/%zu", i);
         assert_int_equal(run_verb(verb_fit, "--arch", rows[i][0], "--from", from, "--data", TINY,
                                   "--batch", "32", "--epochs", "6", "--lr", "1e-3", "--eval-every",
-                                  "14", "--patience", "0", "--out", out, "--log", "%/log"),
+                                  "14", "--patience", "0", "--out", out, "--log-json", "%/log"),
                          0);
         assert_true(nth_number("log", "train_loss", true) <
                     0.95 * nth_number("log", "train_loss", false));
@@ -94,7 +94,7 @@ static void same_seed_same_log(void **state)
     for (int i = 0; i < 3; i++) {
         char *out = file_path("%%/%d", i), *log = file_path("%%/log%d", i);
         assert_int_equal(run_verb(verb_fit, FIT("bert", "bert"), SHORT, EVERYTHING, "--out", out,
-                                  "--log", log, "--threads", threads[i],
+                                  "--log-json", log, "--threads", threads[i],
                                   i == 2 ? "--recompute=true" : "--recompute=false"),
                          0);
         free(out);
@@ -105,7 +105,7 @@ static void same_seed_same_log(void **state)
     run_expect_same("0/model.safetensors", "1/model.safetensors");
     run_expect_same("0/model.safetensors", "2/model.safetensors");
     assert_int_equal(run_verb(verb_fit, FIT("bert", "bert"), SHORT, EVERYTHING, "--out", "%/s",
-                              "--log", "%/logs", "--seed", "2"),
+                              "--log-json", "%/logs", "--seed", "2"),
                      0);
     char *one = run_read("log0", NULL), *other = run_read("logs", NULL);
     assert_string_not_equal(one, other);
@@ -127,8 +127,9 @@ static void wait_for(const char *name)
 static void kill_and_resume(void **state)
 {
     (void)state;
-    static const char *const args[] = {LONG, "--out", "%/b", "--log", "%/logb", "--resume", NULL};
-    assert_int_equal(run_verb(verb_fit, LONG, "--out", "%/a", "--log", "%/loga"), 0);
+    static const char *const args[] = {LONG,     "--out",    "%/b", "--log-json",
+                                       "%/logb", "--resume", NULL};
+    assert_int_equal(run_verb(verb_fit, LONG, "--out", "%/a", "--log-json", "%/loga"), 0);
     int killed = 0;
     for (int round = 0; round < 3; round++) {
         pid_t pid = run_start(&verb_fit, args);
