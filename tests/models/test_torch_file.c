@@ -420,7 +420,7 @@ static void test_many(void **state)
     assert_int_equal(torch_file_tensors(f)->n, MANY);
     assert_true((double)(clock() - begin) / CLOCKS_PER_SEC < 10);
     for (int i = 0; i < MANY; i += 997) {
-        char name[8];
+        char name[16];
         float x;
         (void)snprintf(name, sizeof name, "%05d", i);
         assert_int_equal(tensor_to_f32(get(torch_file_tensors(f), name, DT_F32, 1), &x, &err), 0);

@@ -270,6 +270,32 @@ static void test_accumulation(void **state)
     close_row(&r);
 }
 
+/* R-Drop of two different halves, for without dropout equal ones do not diverge. */
+static void test_r_drop(void **state)
+{
+    (void)state;
+    struct trained r = open_row("bert", PRODUCT_FP32, 2, false, none);
+    json_t *golden = json_parse_file("tests/golden/recipes.json", 1 << 20, NULL),
+           *expected = json_object_get(golden, "rdrop");
+    int32_t half = r.b.n / 2;
+    struct train_result result;
+    struct loss loss = {.scale = 1.0f / (float)half,
+                        .r_drop = (float)json_number_value(json_object_get(expected, "alpha"))};
+    memcpy((int32_t *)(uintptr_t)r.b.labels + half, r.b.labels, (size_t)half * sizeof(int32_t));
+    memset(r.g, 0, r.t->size * sizeof *r.g);
+    transformer_train_gradients(r.tt, r.w, r.g, &r.b, &loss, 7, 0, 0, &result);
+    double want = json_number_value(json_object_get(expected, "loss"));
+    assert_true(fabs(result.loss / half - want) < 1e-5 * want);
+    const struct trainable_tensor *x = last_matrix(r.t);
+    const json_t *gradient = json_object_get(expected, "gradient");
+    assert_int_equal(json_array_size(gradient), x->size);
+    for (size_t i = 0; i < x->size; i++)
+        assert_true(fabs(r.g[x->offset + i] - json_number_value(json_array_get(gradient, i))) <
+                    1e-4);
+    json_decref(golden);
+    close_row(&r);
+}
+
 static void test_bf16(void **state)
 {
     (void)state;
@@ -306,6 +332,7 @@ int main(void)
         cmocka_unit_test(test_gradients),    cmocka_unit_test(test_smoothing_and_class_weights),
         cmocka_unit_test(test_ten_steps),    cmocka_unit_test(test_dropout),
         cmocka_unit_test(test_accumulation), cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_r_drop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,8 +2,10 @@
  * interruptions; what is refused. */
 #include "tests/trainer/run.h"
 
+#include <math.h>
 #include <time.h>
 
+#include "base/buf.h"
 #include "base/json.h"
 
 #define ROWS "tests/golden/transformers/"
@@ -164,6 +166,82 @@ static void refuses_to_resume(void **state)
     run_expect_text("stderr", "cannot be resumed with other settings: it was made with \"from = ");
 }
 
+static void write_text(const char *name, const struct buf *text)
+{
+    char *path = file_path("%s/data/%s", run_dir, name);
+    assert_int_equal(file_replace(path, text->data, text->len, NULL), 0);
+    free(path);
+}
+
+/* The golden titles as a data set: the same for training and dev. */
+static void write_data(const json_t *titles)
+{
+    static const char names[] =
+        "finance\nrealty\nstocks\neducation\nscience\nsociety\npolitics\nsports\n"
+        "game\nentertainment\n";
+    struct buf text;
+    json_t *pair;
+    size_t i;
+    char *dir = file_path("%s/data", run_dir);
+    assert_int_equal(file_mkdirs(dir, NULL), 0);
+    free(dir);
+    buf_init(&text, 1 << 16);
+    json_array_foreach((json_t *)(uintptr_t)titles, i, pair)
+        buf_printf(&text, "%s\t%lld\n", json_string_value(json_array_get(pair, 0)),
+                   (long long)json_integer_value(json_array_get(pair, 1)));
+    write_text("train.txt", &text);
+    write_text("dev.txt", &text);
+    buf_reset(&text);
+    buf_puts(&text, names);
+    write_text("class.txt", &text);
+    buf_done(&text);
+}
+
+static void near_losses(const char *recipe, const char *key, const json_t *expected)
+{
+    char *text = run_read("log", NULL), *rest = text;
+    size_t n = 0;
+    for (char *line; (line = strsep(&rest, "\n")) && *line;) {
+        json_t *doc = json_parse("log", line, strlen(line), NULL),
+               *number = json_object_get(doc, key);
+        double want = json_real_value(json_array_get(expected, n));
+        if (number && !(fabs(json_number_value(number) - want) < 2e-4 * want))
+            fail_msg("%s, %s of step %zu: %.7g, PyTorch's %.7g", recipe, key, n + 1,
+                     json_number_value(number), want);
+        n += number != NULL;
+        json_decref(doc);
+    }
+    assert_int_equal(n, 3);
+    free(text);
+}
+
+/* Three steps of each recipe against PyTorch (tests/golden/transformers_recipes.py). */
+static void recipes(void **state)
+{
+    (void)state;
+    json_t *golden = json_parse_file("tests/golden/recipes.json", 1 << 20, NULL), *recipe, *word;
+    size_t i, k;
+    assert_non_null(golden);
+    write_data(json_object_get(golden, "titles"));
+    char *data = file_path("%s/data", run_dir);
+    json_array_foreach(json_object_get(golden, "recipes"), i, recipe)
+    {
+        const char *name = json_string_value(json_object_get(recipe, "name"));
+        const char *args[48] = {"--arch", "bert", "--from",      ROWS "bert",  "--data", data,
+                                "--out",  "%/m",  "--overwrite", "--log-json", "%/log"};
+        size_t n = 11;
+        json_array_foreach(json_object_get(recipe, "options"), k, word) args[n++] =
+            json_string_value(word);
+        args[n] = NULL;
+        assert_int_equal(run_list(&verb_fit, args), 0);
+        near_losses(name, "train_loss", json_object_get(recipe, "train_loss"));
+        near_losses(name, "dev_loss", json_object_get(recipe, "dev_loss"));
+    }
+    assert_int_equal(i, 8);
+    free(data);
+    json_decref(golden);
+}
+
 static void random_weights(void **state)
 {
     (void)state;
@@ -210,6 +288,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(same_seed_same_log, run_setup, run_teardown),
         cmocka_unit_test_setup_teardown(kill_and_resume, run_setup, run_teardown),
         cmocka_unit_test_setup_teardown(refuses_to_resume, run_setup, run_teardown),
+        cmocka_unit_test_setup_teardown(recipes, run_setup, run_teardown),
         cmocka_unit_test_setup_teardown(random_weights, run_setup, run_teardown),
         cmocka_unit_test_setup_teardown(refusals, run_setup, run_teardown),
         cmocka_unit_test_setup_teardown(presets, run_setup, run_teardown),
