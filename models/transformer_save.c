@@ -54,7 +54,7 @@ static json_t *config_of(const json_t *config, const char *name, const struct tr
                          const struct classes *classes, enum dtype dtype)
 {
     json_t *out = json_deep_copy(config), *names = json_array();
-    const char *type = json_string_value(json_object_get(out, "model_type"));
+    const char *type = json_string_value(json_object_get(config, "model_type"));
     (void)json_object_del(out, "int8_keep");
     type = type ? type : "bert";
     arch_describe(out, type, name, t->cfg.vocab_size, classes);

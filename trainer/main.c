@@ -6,8 +6,8 @@
 
 #include "trainer/verb.h"
 
-static const struct verb *const verbs[] = {&verb_fit,  &verb_evaluate, &verb_data,
-                                           &verb_push, &verb_models,   &verb_retrain};
+static const struct verb *const verbs[] = {&verb_fit,    &verb_evaluate, &verb_data,  &verb_push,
+                                           &verb_models, &verb_retrain,  &verb_import};
 enum { N_VERBS = sizeof verbs / sizeof *verbs };
 
 static void usage(FILE *out)

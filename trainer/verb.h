@@ -46,7 +46,8 @@ struct verb {
         .help = "directory for versions fetched from afar; else RUBRIC_CACHE"                      \
     }
 
-extern const struct verb verb_fit, verb_evaluate, verb_data, verb_push, verb_models, verb_retrain;
+extern const struct verb verb_fit, verb_evaluate, verb_data, verb_push, verb_models, verb_retrain,
+    verb_import;
 
 /* Reads options (default < --config file < environment < command line), answers --help and --print-config, runs
  * the verb, prints "rubric-trainer VERB: message" on stderr when it fails. argv begins after the

@@ -9,8 +9,9 @@
 static void help_and_options(void **state)
 {
     (void)state;
-    static const struct verb *const verbs[] = {&verb_fit,  &verb_evaluate, &verb_data,
-                                               &verb_push, &verb_models,   &verb_retrain};
+    static const struct verb *const verbs[] = {&verb_fit,   &verb_evaluate, &verb_data,
+                                               &verb_push,  &verb_models,   &verb_retrain,
+                                               &verb_import};
     for (int i = 0; i < 6; i++) {
         char *line = file_path("usage: rubric-trainer %s ", verbs[i]->name);
         assert_int_equal(run_list(verbs[i], (const char *const[]){"--help", NULL}), 0);
