@@ -8,6 +8,7 @@
 #include "base/options.h"
 #include "base/pool.h"
 #include "trainer/corpus.h"
+#include "trainer/new_encoder.h"
 #include "trainer/outdir.h"
 
 #define FIT_TRANSFORMERS "bert|ernie|electra|albert|nezha|xlnet|t5|mt5"

@@ -12,12 +12,14 @@
 #include "models/arch.h"
 #include "models/labels.h"
 #include "models/transformer_save.h"
+#include "trainer/new_encoder.h"
 #include "trainer/transformer_step.h"
 
 enum { DEV_CHUNK = 64 /* titles evaluated at a time */, MAX_CONFIG = 16 << 20 };
 
 struct source {
     const char *dir;
+    char *made; /* a directory of our own, or NULL */
     json_t *config;
     struct tokenizer *tokenizer;
     struct trainable *t;
@@ -104,16 +106,24 @@ static void describe(struct source *src)
 
 static int open_source(struct fit *f, struct source *src, struct err *err)
 {
-    src->dir = options_str(f->o, "from");
-    if (!src->dir)
-        return err_set(err, ERR_USAGE, "--arch %s needs --from, the directory of a checkpoint",
-                       options_str(f->o, "arch"));
-    const struct arch *arch = arch_find(options_str(f->o, "arch"), err);
+    bool random = strcmp(options_str(f->o, "init"), "random") == 0;
+    const char *name = options_str(f->o, "arch");
+    const struct arch *arch = arch_find(name, err);
     int32_t max = (int32_t)options_int(f->o, "max-length");
+    src->dir = options_str(f->o, "from");
+    if (!src->dir && !random)
+        return err_set(err, ERR_USAGE,
+                       "--arch %s needs --from, the directory of a checkpoint, or --init random",
+                       name);
+    if (!src->dir) {
+        src->dir = src->made = file_path("%s/.new", f->out.path);
+        if (new_encoder_write(src->dir, name, options_str(f->o, "size"), &f->corpus.train,
+                              options_int(f->o, "min-count"), err) != 0)
+            return -1;
+    }
     if (!arch || open_config(f, src, err) != 0 ||
         tokenizer_open(src->dir, arch->tokenizer, &src->tokenizer, err) != 0)
         return -1;
-    bool random = strcmp(options_str(f->o, "init"), "random") == 0;
     if ((random ? new_weights : read_weights)(f, src, err) != 0)
         return -1;
     const struct transformer_config *c = &src->t->cfg;
@@ -137,6 +147,9 @@ static void close_source(struct source *src)
     trainable_close(src->t);
     free(src->w);
     free(src->settings);
+    if (src->made)
+        (void)file_remove_dir(src->made, NULL);
+    free(src->made);
 }
 
 static int step(void *self, struct err *err)

@@ -249,6 +249,25 @@ static void random_weights(void **state)
         run_verb(verb_fit, FIT("electra", "electra"), SHORT, "--init", "random", "--out", "%/m"),
         0);
     run_expect_text("stdout", "all new");
+    /* From nothing: characters of the titles, a size by name. */
+    static const char *const archs[] = {"bert", "albert"};
+    for (int i = 0; i < 2; i++) {
+        char *out = file_path("%%/n%d", i);
+        assert_int_equal(run_verb(verb_fit, "--arch", archs[i], "--init", "random", "--size",
+                                  "tiny", "--data", TINY, "--batch", "32", "--epochs", "12", "--lr",
+                                  "1e-3", "--eval-every", "28", "--patience", "0", "--out", out,
+                                  "--log-json", "%/log"),
+                         0);
+        assert_true(nth_number("log", "train_loss", true) <
+                    0.9 * nth_number("log", "train_loss", false));
+        free(out);
+    }
+    assert_false(run_exists("n0/.new"));
+    run_expect_text("n0/vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n");
+    assert_int_equal(
+        run_verb(verb_fit, "--arch", "xlnet", "--init", "random", "--data", TINY, "--out", "%/x"),
+        64);
+    run_expect_text("stderr", "--arch xlnet needs --from for its tokenizer");
 }
 
 static void refusals(void **state)
