@@ -92,9 +92,9 @@ static int new_weights(const struct fit *f, struct source *src, struct err *err)
 }
 
 /* Weights that another run began with cannot be gone on from. */
-static void describe(struct source *src)
+static void describe(struct source *src, char hex[SHA256_HEX])
 {
-    char hex[SHA256_HEX], *config = json_dumps(src->config, JSON_SORT_KEYS);
+    char *config = json_dumps(src->config, JSON_SORT_KEYS);
     struct sha256 *h = sha256_open();
     sha256_add(h, config, strlen(config));
     for (size_t i = 0; i < src->t->n; i++)
@@ -133,7 +133,7 @@ static int open_source(struct fit *f, struct source *src, struct err *err)
     if (c->positions && max > c->positions)
         return err_set(err, ERR_CONFLICT, "--max-length is %d, the model has %d positions",
                        (int)max, (int)c->positions);
-    describe(src);
+    describe(src, f->from);
     if (packed_make(&f->train, &f->corpus.train, packed_by_tokenizer, src->tokenizer, max, max,
                     err) != 0)
         return -1;

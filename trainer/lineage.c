@@ -32,8 +32,11 @@ int lineage_write(const char *dir, const struct fit *f, double dev_accuracy, str
                "{\n  \"format\": 1,\n  \"trainer\": \"rubric-trainer " RUBRIC_VERSION
                "\",\n  \"arch\": \"%s\",\n"
                "  \"data\": {\"sha256\": \"%s\", \"train\": %zu, \"dev\": %zu},\n"
-               "  \"dev_accuracy\": %.9g,\n  \"options\": {",
+               "  \"dev_accuracy\": %.9g,\n",
                arch, f->corpus.digest, f->corpus.train.n, f->corpus.dev.n, dev_accuracy);
+    if (f->from[0])
+        buf_printf(&out, "  \"from\": {\"sha256\": \"%s\"},\n", f->from);
+    buf_puts(&out, "  \"options\": {");
     put_options(f, arch, &out);
     buf_puts(&out, "\n  }\n}\n");
     char *path = file_path("%s/" LINEAGE_FILE, dir);

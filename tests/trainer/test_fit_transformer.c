@@ -52,6 +52,10 @@ static void learns(void **state)
     run_expect_text("stdout", "iter     35  train loss");
     run_expect_text("stdout", "weighted average");
     run_expect_text("m/config.json", "\"BertForSequenceClassification\"");
+    run_expect_text("m/lineage.json", "\"from\": {\"sha256\": \"");
+    char *lineage = run_read("m/lineage.json", NULL);
+    assert_null(strstr(lineage, "tests/golden")); /* no path, or the version would depend on it */
+    free(lineage);
     /* What was made is a checkpoint to go on from, its head too. */
     char *from = file_path("%s/m", run_dir);
     assert_int_equal(run_verb(verb_fit, "--arch", "bert", "--from", from, "--data", TINY, SHORT,
