@@ -10,7 +10,8 @@ K8S = tests/k8s/run --worker $(BUILD)/bin/rubric-worker --trainer $(BUILD)/bin/r
 PACKAGES_BUILD = gcc g++ libc6-dev cmake ninja-build pkg-config librdkafka-dev libprotobuf-c-dev protobuf-c-compiler \
   protobuf-compiler libopenblas-serial-dev libdnnl-dev libcmocka-dev liblinear-dev libjansson-dev libutf8proc-dev \
   libmicrohttpd-dev libhiredis-dev libssl-dev libsentencepiece-dev
-PACKAGES_TEST = redis-server python3 python3-confluent-kafka python3-requests python3-protobuf kcat prometheus default-jre-headless maven
+PACKAGES_TEST = redis-server python3 python3-confluent-kafka python3-requests python3-protobuf kcat prometheus default-jre-headless maven \
+  libopenmpi-dev openmpi-bin
 PACKAGES_K8S = python3 python3-yaml python3-jsonschema python3-pip golang-go
 PACKAGES_LINT = python3 clang clang-format
 PACKAGES_FUZZ = clang llvm
@@ -61,7 +62,8 @@ check: build
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 
 # Everything, on a real Apache Kafka broker.
-test: build deps-test deps-k8s
+# What it needs comes first: the trainer is built with MPI where that is there.
+test: deps-test deps-k8s build
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 	@$(K8S)
 	@tests/e2e/run $(E2E)

@@ -1,5 +1,6 @@
 #include "trainer/fit.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -7,6 +8,7 @@
 #include "models/model.h"
 #include "trainer/evaluate.h"
 #include "trainer/lineage.h"
+#include "trainer/processes.h"
 #include "trainer/progress.h"
 #include "trainer/stop.h"
 
@@ -19,7 +21,7 @@ const char *fit_model_name(const struct fit *f)
 int fit_write_log(const struct fit *f, const struct buf *text, struct err *err)
 {
     const char *path = options_str(f->o, "log-json");
-    return path ? file_replace(path, text->data, text->len, err) : 0;
+    return path && processes_rank() == 0 ? file_replace(path, text->data, text->len, err) : 0;
 }
 
 static double report_on(const struct model *m, const struct dataset *d, const char *name,
@@ -109,9 +111,26 @@ static int pack_characters(struct fit *f, struct err *err)
                    : rc;
 }
 
+/* All processes train; the first writes.  The others have directories of their own within --out, which
+ * nobody reads and which are gone in the end. */
+static int run_here(struct fit *f, const char *out, enum outdir_mode mode, struct err *err);
 int fit_run(struct fit *f, const char *out, enum outdir_mode mode, struct err *err)
 {
     f->resume = mode == OUTDIR_RESUME;
+    if (processes_count() > 1 && !fit_is_transformer(options_str(f->o, "arch")))
+        return err_set(err, ERR_USAGE, "--arch %s is trained in one process",
+                       options_str(f->o, "arch"));
+    if (processes_rank() == 0)
+        return run_here(f, out, mode, err);
+    char *own = file_path("%s/.process-%d", out, processes_rank());
+    int rc = run_here(f, own, OUTDIR_OVERWRITE, err);
+    (void)file_remove_dir(own, NULL);
+    free(own);
+    return rc;
+}
+
+static int run_here(struct fit *f, const char *out, enum outdir_mode mode, struct err *err)
+{
     int rc = fit_is_transformer(options_str(f->o, "arch")) ? 0 : pack_characters(f, err);
     if (rc == 0)
         rc = outdir_open(&f->out, out, mode, err);

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "trainer/history.h"
+#include "trainer/processes.h"
 #include "trainer/progress.h"
 #include "trainer/stop.h"
 #include "trainer/tensorboard.h"
@@ -19,6 +20,7 @@ struct run {
     int64_t start_ns;
     struct progress bar;
     struct tensorboard *board; /* or NULL */
+    int64_t first;             /* iteration that this run began with */
     char *settings;
 };
 
@@ -178,6 +180,29 @@ static void run_close(struct run *t)
     tensorboard_close(t->board);
 }
 
+/* What the first process read, for all. */
+static void share_checkpoint(struct checkpoint *c)
+{
+    size_t block = c->size * sizeof(float);
+    float *const blocks[] = {c->w, c->m, c->v, c->best, c->ema};
+    struct {
+        void *at;
+        size_t size;
+    } const numbers[] = {{&c->iteration, sizeof c->iteration},
+                         {&c->best_iteration, sizeof c->best_iteration},
+                         {&c->improved, sizeof c->improved},
+                         {&c->best_loss, sizeof c->best_loss},
+                         {&c->best_accuracy, sizeof c->best_accuracy},
+                         {&c->loss_sum, sizeof c->loss_sum},
+                         {&c->seen, sizeof c->seen},
+                         {&c->correct, sizeof c->correct}};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        processes_share(numbers[i].at, numbers[i].size);
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
+        if (blocks[i])
+            processes_share(blocks[i], block);
+}
+
 static int resume(struct run *t, struct err *err)
 {
     if (!t->f->out.has_checkpoint) {
@@ -263,7 +288,7 @@ static int train_all(struct run *t, struct err *err)
             rc = write_checkpoint(t, err);
         if (rc != 0)
             return rc;
-        int signal_number = stop_signal();
+        int signal_number = processes_greatest(stop_signal());
         if (signal_number)
             return stopped(t, signal_number, err);
     }
@@ -278,6 +303,14 @@ static int finish(struct run *t, struct err *err)
         (void)fprintf(t->f->console, "early stopping: no better dev loss for %lld iterations\n",
                       (long long)(c->iteration - c->improved));
     (void)fprintf(t->f->console, "best weights: iteration %lld\n", (long long)c->best_iteration);
+    if (processes_count() > 1)
+        (void)fprintf(
+            t->f->console,
+            "%d processes: %.1f titles/s together, sums over them took %.1f %% of the time\n",
+            processes_count(),
+            (double)(c->iteration - t->first) * (double)options_int(t->f->o, "batch") /
+                ((double)(clock_ns() - t->start_ns) * 1e-9),
+            processes_seconds() * 1e11 / (double)(clock_ns() - t->start_ns));
     buf_printf(&c->log, "{\"stopped\":\"%s\",\"iteration\":%lld,\"best_iteration\":%lld}\n",
                early ? "early" : "end", (long long)c->iteration, (long long)c->best_iteration);
     if (publish(t, err) != 0 || fit_write_log(t->f, &c->log, err) != 0)
@@ -291,7 +324,10 @@ int fit_loop(struct fit *f, const struct trainee *s, struct err *err)
     run_open(&t, f, s);
     const char *board = options_str(f->o, "tensorboard");
     int rc = resume(&t, err);
-    if (rc == 0 && board)
+    if (rc == 0)
+        share_checkpoint(t.c);
+    t.first = t.c->iteration;
+    if (rc == 0 && board && processes_rank() == 0)
         rc = tensorboard_open(board, &t.board, err);
     if (rc == 0)
         rc = train_all(&t, err);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "trainer/processes.h"
 #include "trainer/verb.h"
 
 static const struct verb *const verbs[] = {&verb_fit,    &verb_evaluate, &verb_data,  &verb_push,
@@ -32,12 +33,12 @@ static void print_docs(void)
     }
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
-    (void)signal(SIGPIPE, SIG_IGN); /* a registry that hangs up is an error, not the end */
     const char *name = argc > 1 ? argv[1] : "";
     if (strcmp(name, "--version") == 0)
-        return printf("rubric-trainer %s\n", RUBRIC_VERSION) < 0;
+        return printf("rubric-trainer %s%s\n", RUBRIC_VERSION, processes_built() ? " (MPI)" : "") <
+               0;
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
         usage(stdout);
         return 0;
@@ -47,10 +48,25 @@ int main(int argc, char **argv)
         return 0;
     }
     for (int i = 0; i < N_VERBS; i++)
-        if (strcmp(name, verbs[i]->name) == 0)
+        if (strcmp(name, verbs[i]->name) == 0 && (verbs[i] == &verb_fit || processes_count() == 1))
             return verb_main(verbs[i], argc - 2, argv + 2);
-    if (*name)
+    if (*name && processes_count() > 1)
+        (void)fprintf(stderr,
+                      "rubric-trainer: of its verbs fit alone runs in several processes\n\n");
+    else if (*name)
         (void)fprintf(stderr, "rubric-trainer: unknown verb \"%s\"\n\n", name);
     usage(stderr);
     return 64;
+}
+
+int main(int argc, char **argv)
+{
+    (void)signal(SIGPIPE, SIG_IGN); /* a registry that hangs up is an error, not the end */
+    processes_open(&argc, &argv);
+    /* One of them speaks. */
+    if (processes_rank() > 0 && !freopen("/dev/null", "w", stdout))
+        return 74;
+    int status = run(argc, argv);
+    processes_close(status);
+    return status;
 }

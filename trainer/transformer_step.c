@@ -6,6 +6,7 @@
 
 #include "base/rng.h"
 #include "ops/adamw.h"
+#include "trainer/processes.h"
 
 #define STREAM_ORDER 0x6f726472ULL /* as TextCNN's: the epoch is added to the high half */
 #define LOG_MAX ((size_t)1 << 28)
@@ -68,8 +69,8 @@ void transformer_step_open(struct transformer_step *s, const struct fit *f,
     s->seed = (uint64_t)options_int(o, "seed");
     s->batch = (int32_t)options_int(o, "batch");
     s->part = (int32_t)options_int(o, "micro-batch");
-    if (s->part == 0 || s->part > s->batch)
-        s->part = s->batch;
+    if (s->part == 0 || s->part > s->batch) /* a part for each process */
+        s->part = (s->batch + processes_count() - 1) / processes_count();
     s->ema = options_real(o, "ema");
     s->steps = ((int64_t)f->corpus.train.n + s->batch - 1) / s->batch;
     s->total = s->steps * options_int(o, "epochs");
@@ -202,7 +203,9 @@ static struct train_result all_parts(struct transformer_step *s, size_t first, i
                         .scale = 1.0f / (float)count,
                         .r_drop = (float)options_real(s->f->o, "r-drop")};
     bool twice = loss.r_drop > 0;
-    for (int32_t from = 0; from < count; from += s->part) {
+    for (int32_t from = 0, number = 0; from < count; from += s->part, number++) {
+        if (number % processes_count() != processes_rank())
+            continue;
         int32_t n = count - from < s->part ? count - from : s->part;
         struct batch b = part_of(s, first, from, n, twice);
         transformer_train_gradients(s->tt, s->c.w, s->g, &b, &loss, s->seed,
@@ -211,7 +214,9 @@ static struct train_result all_parts(struct transformer_step *s, size_t first, i
         sum.loss += one.loss;
         sum.correct += one.correct;
     }
-    return sum;
+    double shared[] = {sum.loss, (double)sum.correct};
+    processes_add_doubles(shared, 2);
+    return (struct train_result){shared[0], (int64_t)shared[1]};
 }
 
 /* FGM (Miyato et al., arXiv:1605.07725): the gradient at words moved a step up the slope is added. */
@@ -221,14 +226,23 @@ static void adversarial(struct transformer_step *s, size_t first, int32_t count)
     for (size_t i = 0; i < s->t->n; i++)
         if (s->t->tensors[i].offset == at)
             n = s->t->tensors[i].size;
+    /* The slope of the whole batch; each process goes on with its own share of it. */
+    float *own = processes_count() > 1 ? xmalloc(n * sizeof *own) : NULL;
+    if (own) {
+        memcpy(own, s->g + at, n * sizeof *own);
+        processes_add_floats(s->g + at, n);
+    }
     double norm = grad_norm(s->g + at, n, s->f->pool);
-    if (!(norm > 0) || !isfinite(norm))
-        return;
-    float step = (float)(options_real(s->f->o, "fgm") / norm);
+    bool moves = norm > 0 && isfinite(norm);
+    float step = moves ? (float)(options_real(s->f->o, "fgm") / norm) : 0.0f;
     memcpy(s->words, s->c.w + at, n * sizeof *s->words);
     for (size_t i = 0; i < n; i++)
         s->c.w[at + i] += step * s->g[at + i];
-    (void)all_parts(s, first, count, 1);
+    if (own)
+        memcpy(s->g + at, own, n * sizeof *own);
+    free(own);
+    if (moves)
+        (void)all_parts(s, first, count, 1);
     memcpy(s->c.w + at, s->words, n * sizeof *s->words);
 }
 
@@ -277,6 +291,7 @@ int transformer_step(struct transformer_step *s, struct err *err)
     struct train_result r = all_parts(s, first, count, 0);
     if (s->words)
         adversarial(s, first, count);
+    processes_add_floats(s->g, s->c.size);
     double norm = grad_norm(s->g, s->c.size, s->f->pool);
     if (!isfinite(r.loss) || !isfinite(norm)) {
         const char *bad = bad_tensor(s->t, s->g);

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "trainer/fit.h"
+#include "trainer/processes.h"
 
 static const struct opt opts[] = {
     VERB_COMMON_OPTIONS,
@@ -28,6 +29,7 @@ static int run(const struct options *o, const char *const *words, int n, struct 
     if (outdir_check(out, mode, err) != 0 ||
         corpus_read(data, true, options_int(o, "skip-bad"), f.console, &f.corpus, err) != 0)
         return -1;
+    (void)processes_greatest(0); /* all have looked before one writes */
     int rc = fit_run(&f, out, mode, err);
     corpus_done(&f.corpus);
     return rc;

@@ -8,6 +8,7 @@ import subprocess
 import xml.etree.ElementTree as ElementTree
 
 import data
+from env import Skip
 from process import Failure, spawn
 from redis import Redis
 from test_wire import same
@@ -159,3 +160,41 @@ def _retrain_of_two_jobs(env, registry):
                               "--cache", os.path.join(env.folder, "cache")))
     same("production", now["version"], versions[0])
     return f"statuses {sorted(statuses)}"
+
+
+def _lines(path):
+    with open(path, encoding="utf-8") as f:
+        return [json.loads(line) for line in f]
+
+
+def test_two_processes(env):
+    """mpirun -n 2 gives the losses of one process that computes twice as many parts, to rounding, and writes once."""
+    if not shutil.which("mpirun") or "MPI" not in _trainer(env, "--version"):
+        raise Skip("no mpirun, or a trainer built without MPI")
+    rows = os.path.join(data.ROOT, "tests", "golden", "transformers", "bert")
+    fit = ["fit", "--arch", "bert", "--from", rows, "--data", data.TINY, "--batch", "32", "--epochs", "2", "--eval-every", "4", "--patience", "0",
+           "--precision", "fp32", "--lr", "1e-3", "--fgm", "0.5", "--ema", "0.9", "--threads", "1"]
+    one, two, folder = (os.path.join(env.folder, n) for n in ("one", "two", "logs"))
+    os.makedirs(folder)
+    logs = [os.path.join(folder, n) for n in ("one", "two")]
+    _trainer(env, *fit, "--micro-batch", "16", "--out", one, "--log-json", logs[0])
+    whole = {k: v for k, v in os.environ.items() if not k.startswith("RUBRIC_")}
+    whole.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", ASAN_OPTIONS="detect_leaks=0")
+    mpirun = ["mpirun", "-n", "2", "--oversubscribe", env.program(env.args.trainer)]
+    done = subprocess.run([*mpirun, *fit, "--out", two, "--log-json", logs[1]], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=whole, timeout=200)
+    if done.returncode != 0 or done.stdout.count("best weights") != 1:
+        raise Failure(f"status {done.returncode}: {done.stdout[-800:]}")
+    said = [line for line in done.stdout.splitlines() if "processes:" in line]
+    off = 0.0
+    for a, b in zip(*map(_lines, logs), strict=True):
+        for key in ("train_loss", "dev_loss"):
+            off = max(off, abs(a.get(key, 0) - b.get(key, 0)))
+    if off > 1e-5 or not said:
+        raise Failure(f"losses differ by {off}; {said}")
+    if any(name.startswith(".process") for name in os.listdir(two)) or not os.path.exists(os.path.join(two, "model.safetensors")):
+        raise Failure(f"left behind: {os.listdir(two)}")
+    done = subprocess.run([*mpirun, "fit", "--arch", "linear", "--data", data.TINY, "--out", one + "x"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          env=whole, timeout=100)
+    if done.returncode == 0 or "is trained in one process" not in done.stdout:
+        raise Failure(f"linear in two processes: status {done.returncode}, {done.stdout[-500:]}")
+    return f"losses within {off:.1g}; {said[0]}"
