@@ -39,11 +39,11 @@ def packages(steps):
 
 @functools.lru_cache(maxsize=None)
 def needed(binaries):
-    """Debian packages of the libraries that the programs name."""
+    """Debian packages of the libraries that the programs name. Not MPI: the image's build has none, so its trainer is built without."""
     wanted = set()
     for binary in binaries:
         said = subprocess.run(["readelf", "-d", binary], capture_output=True, text=True, check=True).stdout
-        names = set(re.findall(r"NEEDED.*\[(.+)\]", said))
+        names = {n for n in re.findall(r"NEEDED.*\[(.+)\]", said) if not n.startswith("libmpi")}
         for name, path in re.findall(r"(\S+) => (\S+)", subprocess.run(["ldd", binary], capture_output=True, text=True,
                                                                        check=True).stdout):
             if name in names:
