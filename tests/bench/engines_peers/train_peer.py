@@ -19,7 +19,7 @@ def main():
     torch.set_num_threads(int(threads))
     torch.manual_seed(1)
     tokenizer = transformers.BertTokenizer.from_pretrained(directory)
-    model = transformers.BertForSequenceClassification.from_pretrained(directory).train()
+    model = transformers.BertForSequenceClassification.from_pretrained(directory, torch_dtype=torch.float32).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, weight_decay=0.01)
     with open(path, encoding="utf-8") as f:
         titles = [line.split("\t")[0] for line, _ in zip(f, range(batch * (steps + 1)))]
