@@ -14,6 +14,9 @@ struct opened {
     const char **names;                   /* of inputs, then of outputs */
 };
 
+#define MAX_ELEMENTS ((uint64_t)1 << 40)
+enum { MAX_NODES = 1 << 17 }; /* an encoder of a thousand layers; searches are linear */
+
 static const char *text(const char *s)
 {
     return s ? s : "";
@@ -34,8 +37,9 @@ static int read_tensor(const char *path, const Onnx__TensorProto *from, struct o
     uint64_t elements = 1;
     for (size_t i = 0; i < from->n_dims; i++) {
         to->dims[i] = from->dims[i];
-        if (from->dims[i] < 0 || (from->dims[i] > 0 && elements > (uint64_t)1 << 40) ||
-            from->dims[i] > (int64_t)1 << 40)
+        /* So that no product of dimensions wraps round. */
+        if (from->dims[i] < 0 ||
+            (from->dims[i] > 0 && elements > MAX_ELEMENTS / (uint64_t)from->dims[i]))
             return err_set(err, ERR_FORMAT, "%s: tensor \"%.200s\": dimension %zu is %lld", path,
                            to->name, i, (long long)from->dims[i]);
         elements *= (uint64_t)from->dims[i];
@@ -78,6 +82,9 @@ static int read_graph(struct opened *o, const char *path, struct err *err)
     const Onnx__GraphProto *g = o->model->graph;
     if (!g)
         return err_set(err, ERR_FORMAT, "%s: no graph: not an ONNX model", path);
+    if (g->n_node > MAX_NODES || g->n_initializer > MAX_NODES)
+        return err_set(err, ERR_FORMAT, "%s: %zu nodes and %zu tensors, at most %d of each", path,
+                       g->n_node, g->n_initializer, MAX_NODES);
     o->nodes = xcalloc(g->n_node + 1, sizeof *o->nodes);
     o->values = xcalloc(g->n_node + 1, sizeof *o->values);
     o->tensors = xcalloc(g->n_initializer + 1, sizeof *o->tensors);

@@ -166,6 +166,46 @@ static void not_recognised(void **state)
             "tensor \"encoder.layer.");
 }
 
+static size_t varint(uint64_t x, unsigned char *to)
+{
+    size_t n = 0;
+    for (; x >= 0x80; x >>= 7)
+        to[n++] = (unsigned char)(x | 0x80);
+    to[n++] = (unsigned char)x;
+    return n;
+}
+
+/* A model of one empty tensor of floats with these dimensions, whose product may wrap round to 0. */
+static void sizes_that_wrap(void **state)
+{
+    (void)state;
+    static const uint64_t dims[][2] = {{(uint64_t)1 << 40, (uint64_t)1 << 40},
+                                       {(uint64_t)1 << 32, (uint64_t)1 << 32},
+                                       {(uint64_t)1 << 62, 4},
+                                       {UINT64_MAX, 1}};
+    char *path = file_path("%s/x.onnx", run_dir);
+    for (size_t i = 0; i < sizeof dims / sizeof *dims; i++) {
+        unsigned char t[64] = {0x0a, 0}, file[80], *p = t + 2; /* dims, packed */
+        p += varint(dims[i][0], p);
+        p += varint(dims[i][1], p);
+        t[1] = (unsigned char)(p - t - 2);
+        const unsigned char rest[] = {0x10, 1,    0x42, 1,
+                                      'w',  0x4a, 0}; /* floats called w, no bytes */
+        memcpy(p, rest, sizeof rest);
+        size_t n = (size_t)(p - t) + sizeof rest;
+        const unsigned char head[] = {0x3a, (unsigned char)(n + 2), 0x2a, (unsigned char)n};
+        memcpy(file, head, sizeof head);
+        memcpy(file + sizeof head, t, n);
+        struct onnx_graph *g;
+        struct err err;
+        assert_int_equal(file_replace(path, file, sizeof head + n, NULL), 0);
+        assert_int_equal(onnx_open(path, &g, &err), -1);
+        if (!strstr(err.msg, "tensor \"w\": dimension "))
+            fail_msg("%s", err.msg);
+    }
+    free(path);
+}
+
 /* Bytes changed anywhere: an error or a model, never harm (a sanitizer watches). */
 static void hostile_bytes(void **state)
 {
@@ -208,6 +248,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(bit_for_bit, run_setup, run_teardown),
         cmocka_unit_test_setup_teardown(vocabularies, run_setup, run_teardown),
         cmocka_unit_test_setup_teardown(not_recognised, run_setup, run_teardown),
+        cmocka_unit_test_setup_teardown(sizes_that_wrap, run_setup, run_teardown),
         cmocka_unit_test_setup_teardown(hostile_bytes, run_setup, run_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
