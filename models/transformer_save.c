@@ -44,7 +44,13 @@ static int save_weights(const char *path, const struct trainable *t, const float
                                   .bytes = x->size * dtype_size(dtype)};
         memcpy(list[i].dims, x->dims, sizeof list[i].dims);
     }
-    int rc = safetensors_write(path, list, t->n, meta, err);
+    int rc = 0;
+    /* A half has no number beyond 65,504: what overflows would be refused when it is opened. */
+    for (size_t i = 0; i < t->n && rc == 0; i++)
+        if (tensor_check_weights(&list[i], err) != 0)
+            rc = err_prefix(err, "%s in %s", path, dtype_name(dtype));
+    if (rc == 0)
+        rc = safetensors_write(path, list, t->n, meta, err);
     free(half);
     free(list);
     return rc;

@@ -182,10 +182,13 @@ static void head_backward(struct transformer_train *tt, const struct encoder_pas
 }
 
 /* Numbers for dropout: a title's own, and of each of its rows. */
-static void number_rows(struct transformer_train *tt, const struct batch *b, uint32_t first)
+static void number_rows(struct transformer_train *tt, const struct batch *b,
+                        const struct loss *loss, uint32_t first)
 {
+    int32_t half = loss->r_drop > 0.0f ? b->n / 2 : b->n;
     for (int32_t t = 0; t < b->n; t++) {
-        tt->title_key[t] = first + (uint32_t)t;
+        tt->title_key[t] =
+            first + (uint32_t)(t < half ? t : t - half) + (t < half ? 0 : loss->second);
         for (int32_t i = b->start[t]; i < b->start[t + 1]; i++)
             tt->key[i] =
                 tt->title_key[t] * (uint32_t)tt->opt.max_tokens + (uint32_t)(i - b->start[t]);
@@ -281,7 +284,7 @@ void transformer_train_gradients(struct transformer_train *tt, const float *w, f
     *r = (struct train_result){0};
     if (b->n == 0)
         return;
-    number_rows(tt, b, first_title);
+    number_rows(tt, b, loss, first_title);
     head_forward(tt, &p, body_forward(tt, &p), b->n);
     judge(tt, b, loss, r);
     head_backward(tt, &p, b->n);

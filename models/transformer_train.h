@@ -42,6 +42,7 @@ struct loss {
     /* R-Drop (Liang et al., arXiv:2106.14448): the batch holds every title twice, one half behind the
      * other; to the mean of both losses comes r_drop times the mean of both divergences. 0: off */
     float r_drop;
+    uint32_t second; /* R-Drop: what is added to a title's number for its second copy */
 };
 
 struct train_result {
@@ -61,7 +62,7 @@ void transformer_train_weights(struct transformer_train *tt, const float *w);
 void transformer_train_logits(struct transformer_train *tt, const float *w, const struct batch *b,
                               float *logits);
 /* Adds the gradients of the scaled loss to g.  Dropout counts by (seed, step) and the number of each
- * title, from first_title on. */
+ * title, from first_title on (R-Drop: second copies from first_title + loss->second on). */
 void transformer_train_gradients(struct transformer_train *tt, const float *w, float *g,
                                  const struct batch *b, const struct loss *loss, uint64_t seed,
                                  uint64_t step, uint32_t first_title, struct train_result *r);

@@ -87,7 +87,11 @@ static bool finished(const struct fit *f)
 
 static int train(struct fit *f, struct err *err)
 {
-    if (finished(f)) {
+    bool nothing = finished(f);
+    processes_share(&nothing, sizeof nothing); /* the first process knows */
+    if (nothing && processes_rank() > 0)
+        return 0;
+    if (nothing) {
         (void)fprintf(f->console, "%s holds a finished model: nothing to resume\n", f->out.path);
         return final_reports(f, false, err);
     }
@@ -123,6 +127,7 @@ int fit_run(struct fit *f, const char *out, enum outdir_mode mode, struct err *e
     if (processes_rank() == 0)
         return run_here(f, out, mode, err);
     char *own = file_path("%s/.process-%d", out, processes_rank());
+    (void)file_remove_dir(own, NULL); /* what a process that was killed left */
     int rc = run_here(f, own, OUTDIR_OVERWRITE, err);
     (void)file_remove_dir(own, NULL);
     free(own);

@@ -261,6 +261,7 @@ static int stopped(struct run *t, int signal_number, struct err *err)
     progress_clear(&t->bar);
     if (write_checkpoint(t, err) != 0)
         return -1;
+    (void)processes_greatest(0); /* the first's is whole before anybody ends */
     (void)fprintf(t->f->console, "stopped at iteration %lld of %lld%s\n",
                   (long long)t->c->iteration, (long long)t->s->total,
                   t->f->can_resume ? "; the same command with --resume goes on" : "");

@@ -58,15 +58,28 @@ static bool same_labels(const struct fit *f, const struct source *src)
     return same;
 }
 
+/* Of new weights; T5's are drawn by shape. */
+static int read_deviation(const struct source *src, double *out, struct err *err)
+{
+    *out = 0.02;
+    if (json_get_real(src->config, "initializer_range", out, err) != 0)
+        return err_prefix(err, "%s/config.json", src->dir);
+    return *out >= 0 && *out <= 10
+               ? 0
+               : err_set(err, ERR_FORMAT,
+                         "%s/config.json: \"initializer_range\" is %g, expected 0 to 10", src->dir,
+                         *out);
+}
+
 static int read_weights(const struct fit *f, struct source *src, struct err *err)
 {
     bool *fresh;
+    double deviation;
     int32_t labels = f->corpus.classes.n;
-    if (trainable_read(src->dir, src->config, labels, same_labels(f, src), &src->t, &src->w, &fresh,
+    if (read_deviation(src, &deviation, err) != 0 ||
+        trainable_read(src->dir, src->config, labels, same_labels(f, src), &src->t, &src->w, &fresh,
                        err) != 0)
         return -1;
-    double deviation = 0.02;
-    (void)json_get_real(src->config, "initializer_range", &deviation, NULL);
     trainable_init(src->t, (uint64_t)options_int(f->o, "seed"), deviation, fresh, src->w);
     (void)fprintf(f->console, "%-12s %s, %lld parameters", "model", src->dir,
                   (long long)src->t->parameters);
@@ -80,10 +93,10 @@ static int read_weights(const struct fit *f, struct source *src, struct err *err
 
 static int new_weights(const struct fit *f, struct source *src, struct err *err)
 {
-    double deviation = 0.02;
-    if (trainable_make(src->config, f->corpus.classes.n, &src->t, err) != 0)
+    double deviation;
+    if (read_deviation(src, &deviation, err) != 0 ||
+        trainable_make(src->config, f->corpus.classes.n, &src->t, err) != 0)
         return -1;
-    (void)json_get_real(src->config, "initializer_range", &deviation, NULL);
     src->w = xcalloc(src->t->size, sizeof *src->w);
     trainable_init(src->t, (uint64_t)options_int(f->o, "seed"), deviation, NULL, src->w);
     (void)fprintf(f->console, "%-12s %s's configuration, %lld parameters, all new\n", "model",

@@ -36,8 +36,8 @@ void processes_close(int status)
     (void)MPI_Initialized(&is_open);
     if (!is_open)
         return;
-    /* The others wait for this one's share: they cannot go on. */
-    if (status != 0 && count > 1)
+    /* After an error the others wait for this one's share and cannot go on; a signal stops all. */
+    if (status != 0 && status < 128 && count > 1)
         (void)MPI_Abort(MPI_COMM_WORLD, status);
     (void)MPI_Finalize();
 }

@@ -8,7 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Called by main(): first, and last with the exit status (another than 0 ends all processes). */
+/* Called by main(): first, and last with the exit status (an error, 1 to 127, ends all
+ * processes). */
 void processes_open(int *argc, char ***argv);
 void processes_close(int status);
 bool processes_built(void); /* with MPI */

@@ -201,7 +201,8 @@ static struct train_result all_parts(struct transformer_step *s, size_t first, i
     struct loss loss = {.smoothing = (float)options_real(s->f->o, "label-smoothing"),
                         .class_weights = s->class_weights,
                         .scale = 1.0f / (float)count,
-                        .r_drop = (float)options_real(s->f->o, "r-drop")};
+                        .r_drop = (float)options_real(s->f->o, "r-drop"),
+                        .second = (uint32_t)s->batch};
     bool twice = loss.r_drop > 0;
     for (int32_t from = 0, number = 0; from < count; from += s->part, number++) {
         if (number % processes_count() != processes_rank())
@@ -209,8 +210,7 @@ static struct train_result all_parts(struct transformer_step *s, size_t first, i
         int32_t n = count - from < s->part ? count - from : s->part;
         struct batch b = part_of(s, first, from, n, twice);
         transformer_train_gradients(s->tt, s->c.w, s->g, &b, &loss, s->seed,
-                                    (uint64_t)s->c.iteration * 2 + pass,
-                                    (uint32_t)(twice ? 2 * from : from), &one);
+                                    (uint64_t)s->c.iteration * 2 + pass, (uint32_t)from, &one);
         sum.loss += one.loss;
         sum.correct += one.correct;
     }

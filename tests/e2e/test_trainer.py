@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 import xml.etree.ElementTree as ElementTree
 
 import data
@@ -193,6 +194,21 @@ def test_two_processes(env):
         raise Failure(f"losses differ by {off}; {said}")
     if any(name.startswith(".process") for name in os.listdir(two)) or not os.path.exists(os.path.join(two, "model.safetensors")):
         raise Failure(f"left behind: {os.listdir(two)}")
+    stopped, log = os.path.join(env.folder, "stopped"), os.path.join(folder, "stopped")
+    command = [*mpirun, *fit, "--epochs", "12", "--checkpoint-every", "3", "--out", stopped, "--log-json", log]
+    for number in range(2):  # one is stopped, the next goes on
+        with subprocess.Popen([*command, "--resume"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=whole) as job:
+            deadline = time.monotonic() + 60
+            while number == 0 and not os.path.exists(os.path.join(stopped, "trainer.safetensors")) and time.monotonic() < deadline:
+                time.sleep(0.02)
+            if number == 0:
+                job.terminate()
+            status = job.wait(timeout=200)
+    command[-1] = log + ".whole"
+    command[command.index(stopped)] = stopped + ".whole"
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=whole, timeout=200, check=True)
+    same("status of the one that went on", status, 0)
+    same("log of a stopped and resumed job", _lines(log), _lines(log + ".whole"))
     done = subprocess.run([*mpirun, "fit", "--arch", "linear", "--data", data.TINY, "--out", one + "x"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                           env=whole, timeout=100)
     if done.returncode == 0 or "is trained in one process" not in done.stdout:

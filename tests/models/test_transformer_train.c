@@ -2,6 +2,7 @@
  * AdamW, and what may not matter: threads, how a batch is cut, recomputation, precision (much). */
 #include "tests/models/rows.h"
 
+#include "models/transformer_save.h"
 #include "models/transformer_train.h"
 #include "ops/adamw.h"
 #include "ops/gemm.h"
@@ -296,6 +297,66 @@ static void test_r_drop(void **state)
     close_row(&r);
 }
 
+/* Pairs in two parts give the same sum, dropout and all. */
+static void test_r_drop_in_parts(void **state)
+{
+    (void)state;
+    const struct dropout_rates all = {0.2f, 0.3f, 0.25f, 0.1f, 0.4f};
+    struct trained r = open_row("bert", PRODUCT_FP32, 2, false, all);
+    int32_t n = 6, ids[400], start[20], labels[20];
+    struct loss loss = {.scale = 1.0f / (float)n, .r_drop = 2, .second = 1000};
+    float *g[2] = {xcalloc(r.t->size, sizeof(float)), xcalloc(r.t->size, sizeof(float))};
+    for (int cut = 0; cut < 2; cut++)
+        for (int32_t from = 0, m = cut ? 2 : n; from < n; from += m) {
+            struct train_result result;
+            start[0] = 0;
+            for (int32_t i = 0; i < 2 * m; i++) { /* titles from .. from + m, twice */
+                int32_t t = from + i % m, len = r.b.start[t + 1] - r.b.start[t];
+                memcpy(ids + start[i], r.b.ids + r.b.start[t], (size_t)len * sizeof *ids);
+                start[i + 1] = start[i] + len;
+                labels[i] = r.b.labels[t];
+            }
+            struct batch b = {.ids = ids, .start = start, .labels = labels, .n = 2 * m};
+            transformer_train_gradients(r.tt, r.w, g[cut], &b, &loss, 7, 3, (uint32_t)from,
+                                        &result);
+        }
+    double off = 0;
+    for (size_t i = 0; i < r.t->size; i++)
+        off += pow((double)g[0][i] - g[1][i], 2);
+    if (!(sqrt(off) < 1e-5 * norm(g[0], r.t->size)))
+        fail_msg("parts are off by %.3g of %.3g", sqrt(off), norm(g[0], r.t->size));
+    free(g[0]);
+    free(g[1]);
+    close_row(&r);
+}
+
+/* Halves end at 65,504: what does not fit is refused, and nothing is left that could be taken for a
+ * model. */
+static void test_save_overflow(void **state)
+{
+    (void)state;
+    struct trained r = open_row("bert", PRODUCT_FP32, 1, false, none);
+    json_t *config = json_parse_file(ROWS_ROOT "/bert/config.json", 1 << 20, NULL);
+    static char *names[] = {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"};
+    struct classes c = {names, 10};
+    struct err err;
+    char *path = scratch_file("config.json");
+    r.w[r.t->tensors[3].offset] = 7e4f;
+    assert_int_equal(
+        transformer_save(scratch_dir(), ROWS_ROOT "/bert", config, "m", r.t, r.w, &c, DT_F16, &err),
+        -1);
+    if (!strstr(err.msg, r.t->tensors[3].name) || !strstr(err.msg, "in F16"))
+        fail_msg("%s", err.msg);
+    assert_false(file_exists(path));
+    assert_int_equal(transformer_save(scratch_dir(), ROWS_ROOT "/bert", config, "m", r.t, r.w, &c,
+                                      DT_BF16, &err),
+                     0);
+    assert_true(file_exists(path));
+    free(path);
+    json_decref(config);
+    close_row(&r);
+}
+
 static void test_bf16(void **state)
 {
     (void)state;
@@ -329,10 +390,11 @@ static void test_bf16(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gradients),    cmocka_unit_test(test_smoothing_and_class_weights),
-        cmocka_unit_test(test_ten_steps),    cmocka_unit_test(test_dropout),
-        cmocka_unit_test(test_accumulation), cmocka_unit_test(test_bf16),
-        cmocka_unit_test(test_r_drop),
+        cmocka_unit_test(test_gradients),     cmocka_unit_test(test_smoothing_and_class_weights),
+        cmocka_unit_test(test_ten_steps),     cmocka_unit_test(test_dropout),
+        cmocka_unit_test(test_accumulation),  cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_r_drop),        cmocka_unit_test(test_r_drop_in_parts),
+        cmocka_unit_test(test_save_overflow),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, scratch_done);
 }

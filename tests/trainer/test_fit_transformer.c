@@ -288,6 +288,29 @@ static void refusals(void **state)
         run_verb(verb_fit, "--arch", "bert", "--from", "/nowhere", "--data", TINY, "--out", "%/m"),
         66);
     assert_false(run_exists("m/config.json"));
+    /* A configuration whose number for new weights is none. */
+    static const char *const bad[][2] = {{"\"wide\"", "initializer_range"},
+                                         {"-1.0", "\"initializer_range\" is -1, expected 0 to 10"}};
+    for (int i = 0; i < 2; i++) {
+        char *dir = file_path("%s/c", run_dir), *path = file_path("%s/config.json", dir),
+             *vocab = file_path("%s/vocab.txt", dir), *text;
+        json_t *config = json_parse_file(ROWS "bert/config.json", 1 << 20, NULL);
+        (void)json_object_set_new(config, "initializer_range",
+                                  json_loads(bad[i][0], JSON_DECODE_ANY, NULL));
+        text = json_dumps(config, 0);
+        assert_int_equal(file_mkdirs(dir, NULL), 0);
+        assert_int_equal(file_replace(path, text, strlen(text), NULL), 0);
+        assert_int_equal(file_copy(ROWS "bert/vocab.txt", vocab, NULL), 0);
+        assert_int_not_equal(run_verb(verb_fit, "--arch", "bert", "--init", "random", "--from", dir,
+                                      "--data", TINY, "--out", "%/m"),
+                             0);
+        run_expect_text("stderr", bad[i][1]);
+        json_decref(config);
+        free(text);
+        free(dir);
+        free(path);
+        free(vocab);
+    }
 }
 
 static void presets(void **state)
