@@ -6,10 +6,9 @@
 
 #include "base/rng.h"
 #include "ops/adamw.h"
+#include "trainer/stepping.h"
 
-#define STREAM_ORDER                                                                               \
-    0x6f726472ULL /* rng streams; the epoch or iteration is added to the high half */
-#define STREAM_CHARS 0x63686172ULL
+#define STREAM_CHARS 0x63686172ULL /* an rng stream; the iteration is added to the high half */
 #define LOG_MAX ((size_t)1 << 28)
 
 void stepper_open(struct stepper *t, const struct fit *f, int32_t max_titles)
@@ -85,19 +84,7 @@ int stepper_check(const struct stepper *t, struct err *err)
 
 float stepper_rate(const struct stepper *t)
 {
-    int64_t iteration = t->c.iteration;
-    const struct options *o = t->f->o;
-    const char *schedule = options_str(o, "schedule");
-    double lr = options_real(o, "lr");
-    int64_t warmup = options_int(o, "warmup");
-    if (iteration < warmup)
-        return (float)(lr * (double)(iteration + 1) / (double)warmup);
-    double part = (double)(iteration - warmup) / (double)(t->total - warmup);
-    if (strcmp(schedule, "linear") == 0)
-        return (float)(lr * (1 - part));
-    if (strcmp(schedule, "cosine") == 0)
-        return (float)(lr * 0.5 * (1 + cos(M_PI * part)));
-    return (float)lr;
+    return stepping_rate(t->f->o, t->c.iteration, options_int(t->f->o, "warmup"), t->total);
 }
 
 static struct batch next_batch(struct stepper *t)
@@ -105,9 +92,7 @@ static struct batch next_batch(struct stepper *t)
     int64_t epoch = t->c.iteration / t->steps, step = t->c.iteration % t->steps;
     size_t n = t->f->corpus.train.n;
     if (epoch != t->order_epoch) {
-        for (size_t i = 0; i < n; i++)
-            t->order[i] = (uint32_t)i;
-        rng_shuffle(t->order, n, t->seed, STREAM_ORDER + ((uint64_t)epoch << 32));
+        stepping_order(t->order, n, t->seed, epoch);
         t->order_epoch = epoch;
     }
     size_t first = (size_t)step * (size_t)t->batch;
@@ -134,21 +119,6 @@ static void update_weights(struct stepper *t)
     }
 }
 
-#define EMA_PIECE 65536
-
-static void average_piece(void *arg, int piece, int thread)
-{
-    (void)thread;
-    struct stepper *t = arg;
-    size_t first = (size_t)piece * EMA_PIECE;
-    size_t end = t->c.size - first > EMA_PIECE ? first + EMA_PIECE : t->c.size;
-    /* A short memory at first, so that the random start is forgotten. */
-    double k = (double)t->c.iteration, grown = (1 + k) / (10 + k);
-    float rest = (float)(1 - (grown < t->ema ? grown : t->ema));
-    for (size_t i = first; i < end; i++)
-        t->c.ema[i] += rest * (t->c.w[i] - t->c.ema[i]);
-}
-
 int stepper_step(struct stepper *t, struct err *err)
 {
     struct batch b = next_batch(t);
@@ -164,8 +134,7 @@ int stepper_step(struct stepper *t, struct err *err)
                        (long long)t->c.iteration + 1, result.loss, options_str(t->f->o, "lr"));
     update_weights(t);
     t->c.iteration++;
-    if (t->c.ema)
-        pool_run(t->f->pool, (int)((t->c.size + EMA_PIECE - 1) / EMA_PIECE), average_piece, t);
+    stepping_average(&t->c, t->ema, t->f->pool);
     t->c.loss_sum += result.loss * b.n;
     t->c.correct += result.correct;
     t->c.seen += b.n;

@@ -4,11 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/rng.h"
 #include "ops/adamw.h"
 #include "trainer/processes.h"
+#include "trainer/stepping.h"
 
-#define STREAM_ORDER 0x6f726472ULL /* as TextCNN's: the epoch is added to the high half */
 #define LOG_MAX ((size_t)1 << 28)
 
 static bool is_head(enum param which)
@@ -145,27 +144,15 @@ int transformer_step_check(const struct transformer_step *s, struct err *err)
 
 float transformer_step_rate(const struct transformer_step *s)
 {
-    const struct options *o = s->f->o;
-    const char *schedule = options_str(o, "schedule");
-    double lr = options_real(o, "lr");
-    int64_t i = s->c.iteration;
-    if (i < s->warmup)
-        return (float)(lr * (double)(i + 1) / (double)s->warmup);
-    double part = (double)(i - s->warmup) / (double)(s->total - s->warmup);
-    if (strcmp(schedule, "linear") == 0)
-        return (float)(lr * (1 - part));
-    return (float)(strcmp(schedule, "cosine") == 0 ? lr * 0.5 * (1 + cos(M_PI * part)) : lr);
+    return stepping_rate(s->f->o, s->c.iteration, s->warmup, s->total);
 }
 
 static void order_titles(struct transformer_step *s)
 {
     int64_t epoch = s->c.iteration / s->steps;
-    size_t n = s->f->corpus.train.n;
     if (epoch == s->order_epoch)
         return;
-    for (size_t i = 0; i < n; i++)
-        s->order[i] = (uint32_t)i;
-    rng_shuffle(s->order, n, s->seed, STREAM_ORDER + ((uint64_t)epoch << 32));
+    stepping_order(s->order, s->f->corpus.train.n, s->seed, epoch);
     s->order_epoch = epoch;
 }
 
@@ -268,19 +255,6 @@ static void update_weights(struct transformer_step *s, double norm)
     }
 }
 
-#define EMA_PIECE 65536
-static void average_piece(void *arg, int piece, int thread)
-{
-    (void)thread;
-    struct transformer_step *s = arg;
-    size_t first = (size_t)piece * EMA_PIECE;
-    size_t end = s->c.size - first > EMA_PIECE ? first + EMA_PIECE : s->c.size;
-    double k = (double)s->c.iteration, grown = (1 + k) / (10 + k);
-    float rest = (float)(1 - (grown < s->ema ? grown : s->ema));
-    for (size_t i = first; i < end; i++)
-        s->c.ema[i] += rest * (s->c.w[i] - s->c.ema[i]);
-}
-
 int transformer_step(struct transformer_step *s, struct err *err)
 {
     order_titles(s);
@@ -305,8 +279,7 @@ int transformer_step(struct transformer_step *s, struct err *err)
     update_weights(s, norm);
     s->c.iteration++;
     s->current = NULL;
-    if (s->c.ema)
-        pool_run(s->f->pool, (int)((s->c.size + EMA_PIECE - 1) / EMA_PIECE), average_piece, s);
+    stepping_average(&s->c, s->ema, s->f->pool);
     s->c.loss_sum += r.loss;
     s->c.correct += r.correct;
     s->c.seen += count;
