@@ -1,80 +1,12 @@
-#include "models/t5_train.h"
+#include "models/t5_train_parts.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "models/t5.h"
-#include "models/train_passes.h"
-#include "ops/attention_back.h"
 #include "ops/rows.h"
 
-/* Dropout's places within a layer. */
-enum site {
-    SITE_ATTENTION,
-    SITE_OUT,
-    SITE_CROSS,
-    SITE_CROSS_OUT,
-    SITE_INNER,
-    SITE_OUTER,
-    SITES = 8
-};
 enum { COLUMNS = 32 };
-
-/* A step of attention, its norm before it. */
-struct attended {
-    float *x;      /* [n, C] the residual stream before it */
-    float *n;      /* [n, C] behind the norm */
-    float *q, *kv; /* [n, 3 A] of self-attention: kv is q + A; of the other [n, A] and [ids, 2 A] */
-    float *p;      /* probabilities */
-    float *context; /* [n, A] */
-};
-
-struct saved {
-    struct attended self, cross;
-    float *x, *n;    /* [n, C] of the feed-forward step */
-    float *h, *gate; /* [n, F] before the activation */
-};
-
-struct t5_stack {
-    int32_t layers, first; /* first: number of the first layer, for dropout */
-    struct attention attention;
-    float *bias, *dbias; /* [heads][2 max_tokens - 1] */
-    struct saved *saved; /* [layers] */
-    float *last;         /* [n, C] the stream behind the last layer */
-    float *out;          /* [n, C] behind the last norm */
-    /* What it reads. */
-    int32_t *ids, *start; /* [n], [titles + 1] */
-    uint32_t *key;        /* [n] */
-};
-
-struct t5_train {
-    const struct trainable *t;
-    struct linear *products;
-    struct pool *pool;
-    int32_t max_titles, max_ids, max_tokens;
-    bool recompute;
-    struct attention cross;
-    struct t5_stack stacks[STACKS];
-    float *act, *features;
-    /* of the way back */
-    float *dx, *dn, *dsum, *dencoder; /* [ids, C] */
-    float *dcontext;                  /* [ids, A] */
-    float *dq, *dkv;                  /* [ids, 3 A], [ids, 2 A] */
-    float *da, *dh, *dgate;           /* [ids, F] */
-    float *statistics;
-    size_t *p_start;
-    float **scratch;
-};
-
-static const struct transformer_config *config(const struct t5_train *t)
-{
-    return &t->t->cfg;
-}
-
-static int wide(const struct t5_train *t)
-{
-    return config(t)->heads * config(t)->head_size;
-}
 
 static float *block(size_t n)
 {
@@ -221,46 +153,6 @@ void t5_train_close(struct t5_train *t)
     free(t);
 }
 
-static const float *weight(const struct t5_train *t, const struct encoder_pass *p, enum stack stack,
-                           enum param which, int32_t l)
-{
-    return p->w + trainable_at(t->t, stack, which, l);
-}
-
-static float *gradient(const struct t5_train *t, const struct encoder_pass *p, enum stack stack,
-                       enum param which, int32_t l)
-{
-    return p->g ? p->g + trainable_at(t->t, stack, which, l) : NULL;
-}
-
-static struct linear_weight matrix(const struct t5_train *t, const struct encoder_pass *p,
-                                   enum stack stack, enum param which, int32_t l, int o, int k)
-{
-    size_t at = trainable_at(t->t, stack, which, l);
-    return (struct linear_weight){p->w + at, p->wb ? p->wb + at : NULL, o, k, false};
-}
-
-static struct row_norm norm_of(const struct t5_train *t, const struct encoder_pass *p,
-                               enum stack stack, enum param which, int32_t l)
-{
-    return (struct row_norm){weight(t, p, stack, which, l), NULL, gradient(t, p, stack, which, l),
-                             NULL, (float)config(t)->eps};
-}
-
-/* l is the layer's number over both stacks; -1 before the encoder's first, all layers behind the last. */
-static struct row_drop drop_at(const struct encoder_pass *p, float rate, int32_t l, int site,
-                               const uint32_t *key)
-{
-    return (struct row_drop){rate, p->dropout.seed,
-                             p->dropout.step << 16 | (uint64_t)((l + 1) * (int32_t)SITES + site),
-                             key};
-}
-
-static int row_count(const struct t5_stack *s, const struct encoder_pass *p)
-{
-    return s->start[p->batch->n];
-}
-
 /* The encoder reads the titles; the decoder the titles moved right by its start token, or that alone. */
 static void read_batch(struct t5_train *t, const struct encoder_pass *p)
 {
@@ -353,147 +245,6 @@ static void embed_back(struct t5_train *t, const struct encoder_pass *p, struct 
     pool_run(t->pool, (c + COLUMNS - 1) / COLUMNS, look_up_back, &k);
 }
 
-/* A head's attention of all titles: of a stack to itself, or of the decoder to the encoder. */
-struct attend {
-    struct t5_train *t;
-    const struct encoder_pass *p;
-    const struct t5_stack *s;
-    const struct attention *attention;
-    struct attention_back gradients;
-    struct attended *a;
-    const int32_t *kv_start;
-    int ldq, ldkv;
-    float *dq, *dkv;
-    struct row_drop drop;
-    bool back;
-};
-
-static void attend_head(void *arg, int h, int thread)
-{
-    const struct attend *a = arg;
-    struct t5_train *t = a->t;
-    size_t w = (size_t)wide(t);
-    int32_t titles = a->p->batch->n;
-    for (int32_t i = 0; i < titles; i++) {
-        int from = a->s->start[i], n = a->s->start[i + 1] - from, kv = a->kv_start[i],
-            len = a->kv_start[i + 1] - kv;
-        const float *q = a->a->q + (size_t)from * (size_t)a->ldq,
-                    *k = a->a->kv + (size_t)kv * (size_t)a->ldkv;
-        float *p = a->a->p + (size_t)h * t->p_start[titles] + t->p_start[i],
-              *y = a->a->context + (size_t)from * w;
-        struct attention_dropout drop = {a->drop.p, a->drop.seed, a->drop.step, 0};
-        if (drop.p > 0.0f)
-            drop.row = a->p->title_key[i] * (uint32_t)(config(t)->heads * t->max_tokens);
-        if (a->back) {
-            float *dk = a->dkv + (size_t)kv * (size_t)a->ldkv;
-            attention_back(a->attention, &a->gradients, h, q, a->ldq, n, 0, k, k + w, a->ldkv, len,
-                           p, &drop, t->dcontext + (size_t)from * w, (int)w,
-                           a->dq + (size_t)from * (size_t)a->ldq, a->ldq, dk, dk + w, a->ldkv,
-                           t->scratch[thread]);
-        } else {
-            attention_train(a->attention, h, q, a->ldq, n, 0, k, k + w, a->ldkv, len, y, (int)w, p,
-                            &drop, t->scratch[thread]);
-        }
-    }
-}
-
-static void attend(struct attend *a)
-{
-    struct t5_train *t = a->t;
-    int32_t titles = a->p->batch->n;
-    t->p_start[0] = 0;
-    for (int32_t i = 0; i < titles; i++)
-        t->p_start[i + 1] =
-            t->p_start[i] + (size_t)(a->s->start[i + 1] - a->s->start[i]) *
-                                (size_t)attention_columns(a->kv_start[i + 1] - a->kv_start[i]);
-    pool_run(t->pool, config(t)->heads, attend_head, a);
-}
-
-static struct attend to_itself(struct t5_train *t, const struct encoder_pass *p, enum stack stack,
-                               int32_t l, bool back)
-{
-    struct t5_stack *s = &t->stacks[stack];
-    int w = wide(t);
-    return (struct attend){.t = t,
-                           .p = p,
-                           .s = s,
-                           .attention = &s->attention,
-                           .gradients = {.distance_bias_grad = s->dbias},
-                           .a = &s->saved[l].self,
-                           .kv_start = s->start,
-                           .ldq = 3 * w,
-                           .ldkv = 3 * w,
-                           .dq = t->dq,
-                           .dkv = t->dq + w,
-                           .drop =
-                               drop_at(p, p->dropout.attention, s->first + l, SITE_ATTENTION, NULL),
-                           .back = back};
-}
-
-static struct attend to_encoder(struct t5_train *t, const struct encoder_pass *p, int32_t l,
-                                bool back)
-{
-    struct t5_stack *s = &t->stacks[STACK_DECODER];
-    int w = wide(t);
-    return (struct attend){.t = t,
-                           .p = p,
-                           .s = s,
-                           .attention = &t->cross,
-                           .a = &s->saved[l].cross,
-                           .kv_start = t->stacks[STACK_ENCODER].start,
-                           .ldq = w,
-                           .ldkv = 2 * w,
-                           .dq = t->dq,
-                           .dkv = t->dkv,
-                           .drop = drop_at(p, p->dropout.attention, s->first + l, SITE_CROSS, NULL),
-                           .back = back};
-}
-
-/* y = x + drop(context · O^T). */
-static void add_out(struct t5_train *t, const struct encoder_pass *p, enum stack stack, int32_t l,
-                    const struct attended *a, enum param o, int site, float *y)
-{
-    struct t5_stack *s = &t->stacks[stack];
-    int n = row_count(s, p), c = config(t)->hidden, w = wide(t);
-    linear_forward(t->products, a->context, w, n, matrix(t, p, stack, o, l, c, w), NULL, y, c);
-    pass_add_norm(t->pool, y, NULL, a->x, y, n, c,
-                  drop_at(p, p->dropout.hidden, s->first + l, site, s->key), NULL);
-}
-
-static void self_forward(struct t5_train *t, const struct encoder_pass *p, enum stack stack,
-                         int32_t l, float *y)
-{
-    struct t5_stack *s = &t->stacks[stack];
-    struct attended *a = &s->saved[l].self;
-    int n = row_count(s, p), c = config(t)->hidden, w = wide(t);
-    struct row_norm norm = norm_of(t, p, stack, P_ATT_NORM_W, l);
-    pass_norm(t->pool, a->n, a->x, n, c, &norm);
-    linear_forward(t->products, a->n, c, n, matrix(t, p, stack, P_Q_W, l, 3 * w, c), NULL, a->q,
-                   3 * w);
-    struct attend it = to_itself(t, p, stack, l, false);
-    attend(&it);
-    add_out(t, p, stack, l, a, P_O_W, SITE_OUT, y);
-}
-
-static void cross_forward(struct t5_train *t, const struct encoder_pass *p, int32_t l, float *y)
-{
-    struct t5_stack *s = &t->stacks[STACK_DECODER], *e = &t->stacks[STACK_ENCODER];
-    struct attended *a = &s->saved[l].cross;
-    int n = row_count(s, p), c = config(t)->hidden, w = wide(t);
-    struct row_norm norm = norm_of(t, p, STACK_DECODER, P_CROSS_NORM_W, l);
-    pass_norm(t->pool, a->n, a->x, n, c, &norm);
-    linear_forward(t->products, a->n, c, n, matrix(t, p, STACK_DECODER, P_CROSS_Q_W, l, w, c), NULL,
-                   a->q, w);
-    static const enum param kv[] = {P_CROSS_K_W, P_CROSS_V_W};
-    for (int i = 0; i < 2; i++)
-        linear_forward(t->products, e->out, c, row_count(e, p),
-                       matrix(t, p, STACK_DECODER, kv[i], l, w, c), NULL,
-                       a->kv + (size_t)i * (size_t)w, 2 * w);
-    struct attend it = to_encoder(t, p, l, false);
-    attend(&it);
-    add_out(t, p, STACK_DECODER, l, a, P_CROSS_O_W, SITE_CROSS_OUT, y);
-}
-
 static void feed_forward(struct t5_train *t, const struct encoder_pass *p, enum stack stack,
                          int32_t l, float *y)
 {
@@ -521,10 +272,10 @@ static void forward_layer(struct t5_train *t, const struct encoder_pass *p, enum
 {
     struct saved *k = &t->stacks[stack].saved[l];
     if (stack == STACK_DECODER) {
-        self_forward(t, p, stack, l, k->cross.x);
-        cross_forward(t, p, l, k->x);
+        t5_train_self(t, p, stack, l, k->cross.x);
+        t5_train_cross(t, p, l, k->x);
     } else {
-        self_forward(t, p, stack, l, k->x);
+        t5_train_self(t, p, stack, l, k->x);
     }
     feed_forward(t, p, stack, l, y);
 }
@@ -556,10 +307,8 @@ const float *t5_train_forward(struct t5_train *t, const struct encoder_pass *p)
     return t->features;
 }
 
-/* t->dx is the gradient of the step's output: what passes by it stays, what goes through norm is
- * added. */
-static void through_norm(struct t5_train *t, const struct encoder_pass *p, const struct t5_stack *s,
-                         const float *x, const struct row_norm *norm)
+void t5_train_through_norm(struct t5_train *t, const struct encoder_pass *p,
+                           const struct t5_stack *s, const float *x, const struct row_norm *norm)
 {
     int n = row_count(s, p), c = config(t)->hidden;
     pass_norm_back(t->pool, t->dsum, t->dn, x, n, c, norm, t->statistics);
@@ -596,53 +345,7 @@ static void feed_forward_back(struct t5_train *t, const struct encoder_pass *p, 
         linear_backward(t->products, k->n, c, t->dgate, f, n,
                         matrix(t, p, stack, P_GATE_W, l, f, c), gradient(t, p, stack, P_GATE_W, l),
                         NULL, t->dn, c, true);
-    through_norm(t, p, s, k->x, &norm);
-}
-
-/* dcontext from dx through the output matrix. */
-static void out_back(struct t5_train *t, const struct encoder_pass *p, enum stack stack, int32_t l,
-                     const struct attended *a, enum param o, int site)
-{
-    struct t5_stack *s = &t->stacks[stack];
-    int n = row_count(s, p), c = config(t)->hidden, w = wide(t);
-    pass_drop(t->pool, t->dsum, t->dx, n, c,
-              drop_at(p, p->dropout.hidden, s->first + l, site, s->key));
-    linear_backward(t->products, a->context, w, t->dsum, c, n, matrix(t, p, stack, o, l, c, w),
-                    gradient(t, p, stack, o, l), NULL, t->dcontext, w, false);
-}
-
-static void self_back(struct t5_train *t, const struct encoder_pass *p, enum stack stack, int32_t l)
-{
-    struct t5_stack *s = &t->stacks[stack];
-    struct attended *a = &s->saved[l].self;
-    int n = row_count(s, p), c = config(t)->hidden, w = wide(t);
-    struct row_norm norm = norm_of(t, p, stack, P_ATT_NORM_W, l);
-    out_back(t, p, stack, l, a, P_O_W, SITE_OUT);
-    struct attend it = to_itself(t, p, stack, l, true);
-    attend(&it);
-    linear_backward(t->products, a->n, c, t->dq, 3 * w, n, matrix(t, p, stack, P_Q_W, l, 3 * w, c),
-                    gradient(t, p, stack, P_Q_W, l), NULL, t->dn, c, false);
-    through_norm(t, p, s, a->x, &norm);
-}
-
-static void cross_back(struct t5_train *t, const struct encoder_pass *p, int32_t l)
-{
-    struct t5_stack *s = &t->stacks[STACK_DECODER], *e = &t->stacks[STACK_ENCODER];
-    struct attended *a = &s->saved[l].cross;
-    int n = row_count(s, p), c = config(t)->hidden, w = wide(t);
-    struct row_norm norm = norm_of(t, p, STACK_DECODER, P_CROSS_NORM_W, l);
-    static const enum param kv[] = {P_CROSS_K_W, P_CROSS_V_W};
-    out_back(t, p, STACK_DECODER, l, a, P_CROSS_O_W, SITE_CROSS_OUT);
-    struct attend it = to_encoder(t, p, l, true);
-    attend(&it);
-    for (int i = 0; i < 2; i++)
-        linear_backward(t->products, e->out, c, t->dkv + (size_t)i * (size_t)w, 2 * w,
-                        row_count(e, p), matrix(t, p, STACK_DECODER, kv[i], l, w, c),
-                        gradient(t, p, STACK_DECODER, kv[i], l), NULL, t->dencoder, c, true);
-    linear_backward(t->products, a->n, c, t->dq, w, n,
-                    matrix(t, p, STACK_DECODER, P_CROSS_Q_W, l, w, c),
-                    gradient(t, p, STACK_DECODER, P_CROSS_Q_W, l), NULL, t->dn, c, false);
-    through_norm(t, p, s, a->x, &norm);
+    t5_train_through_norm(t, p, s, k->x, &norm);
 }
 
 /* From the gradient of the stack's output in t->dn. */
@@ -661,8 +364,8 @@ static void stack_back(struct t5_train *t, const struct encoder_pass *p, enum st
             forward_layer(t, p, stack, l, t->dn);
         feed_forward_back(t, p, stack, l);
         if (stack == STACK_DECODER)
-            cross_back(t, p, l);
-        self_back(t, p, stack, l);
+            t5_train_cross_back(t, p, l);
+        t5_train_self_back(t, p, stack, l);
     }
     collect_bias(t, p, stack);
     embed_back(t, p, s, s->first - 1, SITES - 1);
