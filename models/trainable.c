@@ -9,13 +9,16 @@
 
 enum { ALIGN = 16 /* floats */ };
 
+/* Of each stack one line for what is there once, and one for each layer of the longer stack. */
+static size_t lines(const struct trainable *t)
+{
+    return 1 + (size_t)(t->layers[0] > t->layers[1] ? t->layers[0] : t->layers[1]);
+}
+
 static size_t place_at(const struct trainable *t, enum stack stack, enum param which, int32_t layer)
 {
-    int32_t longest = t->layers[0] > t->layers[1] ? t->layers[0] : t->layers[1] ? t->layers[1] : 1;
-    return ((size_t)stack * (size_t)(longest + 1) +
-            (which < P_FIRST_OF_LAYER ? 0 : (size_t)layer + 1)) *
-               PARAMS +
-           (size_t)which;
+    size_t line = which < P_FIRST_OF_LAYER ? 0 : (size_t)layer + 1;
+    return ((size_t)stack * lines(t) + line) * PARAMS + (size_t)which;
 }
 
 size_t trainable_at(const struct trainable *t, enum stack stack, enum param which, int32_t layer)
@@ -121,7 +124,7 @@ struct trainable *trainable_open(const struct transformer_config *cfg)
         t->tensors[i].offset = t->size;
         t->size += t->tensors[i].size;
     }
-    size_t places = place_at(t, STACK_DECODER, P_FIRST_OF_LAYER, 0) * 2 + PARAMS;
+    size_t places = STACKS * lines(t) * PARAMS;
     t->at = xmalloc(places * sizeof *t->at);
     for (size_t i = 0; i < places; i++)
         t->at[i] = SIZE_MAX;

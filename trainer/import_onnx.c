@@ -361,8 +361,8 @@ static int take(struct search *s, struct imported *m, char *name, const struct o
 {
     int64_t a = turn ? columns : rows, b = turn ? rows : columns; /* as the file has it */
     s->used[t - s->g->tensors] = true;
-    if (t->dims[0] != a || (t->n_dims == 2 && t->dims[1] != b) ||
-        (t->n_dims == 2) != (columns > 0)) {
+    if (t->n_dims != (columns > 0 ? 2 : 1) || t->dims[0] != a ||
+        (t->n_dims == 2 && t->dims[1] != b)) {
         int rc = err_set(s->err, ERR_FORMAT,
                          "%s: tensor \"%.200s\", %s, is [%lld, %lld], expected [%lld, %lld]",
                          s->g->path, t->name, name, (long long)t->dims[0],
