@@ -395,6 +395,11 @@ bool options_bool(const struct options *o, const char *name)
     return v && parse_bool(v, &b) && b;
 }
 
+bool options_known(const struct options *o, const char *name)
+{
+    return find(o, name) != NULL;
+}
+
 bool options_given(const struct options *o, const char *name)
 {
     const struct opt *d = find(o, name);

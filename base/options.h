@@ -57,6 +57,7 @@ const char *options_str(const struct options *o, const char *name); /* NULL when
 long options_int(const struct options *o, const char *name);
 double options_real(const struct options *o, const char *name);
 bool options_bool(const struct options *o, const char *name);
+bool options_known(const struct options *o, const char *name); /* the table has it */
 bool options_given(const struct options *o,
                    const char *name); /* set by any source but the default */
 

@@ -127,6 +127,7 @@ static const char *head_text(enum head h)
         [HEAD_ELECTRA] = "dense, gelu, linear on the first token",
         [HEAD_SUMMARY] = "dense, tanh, linear on the last token",
         [HEAD_T5] = "dense, tanh, linear on the decoder's row",
+        [HEAD_MASKED] = "masked words",
     };
     return texts[h];
 }

@@ -325,6 +325,27 @@ int params_find_pooler(const struct tensor_set *weights, struct transformer_conf
     return has_pooler(&s) ? take_pooler(&s) : 0;
 }
 
+bool params_masks(enum family f)
+{
+    return params_masked_heads[f] != NULL;
+}
+
+int params_find_masked(const struct tensor_set *weights, struct transformer_config *cfg,
+                       struct params *p, bool *found, struct err *err)
+{
+    struct search s = {weights, cfg, p, "", 0, err};
+    const struct param_row *rows = params_masked_heads[cfg->family];
+    char full[2 * MAX_NAME];
+    *found = false;
+    if (!rows)
+        return 0;
+    if (find_prefix(&s, params_bases[cfg->family].anchor) != 0)
+        return -1;
+    head_name(&s, rows[0].name, full);
+    *found = find(&s, full) != NULL;
+    return *found ? take_head(&s, rows, PARAMS_MASKED_ROWS) : 0;
+}
+
 static void tell(const struct transformer_config *cfg, enum stack stack, int32_t layer,
                  const struct param_row *row, const char *prefix, params_visit *visit, void *arg)
 {
@@ -367,6 +388,8 @@ void params_each(const struct transformer_config *cfg, params_visit *visit, void
             tell(cfg, STACK_ENCODER, 0, &params_dense_heads[i].rows[k], "", visit, arg);
     for (int k = 0; k < 2 && (cfg->head == HEAD_POOLED || cfg->head == HEAD_ROW); k++)
         tell(cfg, STACK_ENCODER, 0, &params_plain_heads[0][k], "", visit, arg);
+    for (int k = 0; k < PARAMS_MASKED_ROWS && cfg->head == HEAD_MASKED; k++)
+        tell(cfg, STACK_ENCODER, 0, &params_masked_heads[cfg->family][k], "", visit, arg);
 }
 
 void params_done(struct params *p)

@@ -4,6 +4,7 @@
 #ifndef MODELS_PARAMS_H
 #define MODELS_PARAMS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,6 +30,11 @@ enum param {
     P_HEAD_DENSE_B,
     P_HEAD_W, /* [O,C] */
     P_HEAD_B,
+    P_MASK_DENSE_W, /* [E,C], of the masked-language model */
+    P_MASK_DENSE_B,
+    P_MASK_NORM_W, /* [E] */
+    P_MASK_NORM_B,
+    P_MASK_BIAS, /* [V] */
     /* of each layer */
     P_Q_W, /* [C,C]; XLNet [C,H,D], inputs first; T5 [HD,C] */
     P_Q_B,
@@ -92,6 +98,12 @@ int32_t params_layers(const struct transformer_config *cfg);
 /* What params_find() leaves out of a bare encoder: its pooler, where it has one. */
 int params_find_pooler(const struct tensor_set *weights, struct transformer_config *cfg,
                        struct params *p, struct err *err);
+
+/* The same of its masked-language model's head; *found: it has one.  Families without such a head (params_masks())
+ * have none. */
+int params_find_masked(const struct tensor_set *weights, struct transformer_config *cfg,
+                       struct params *p, bool *found, struct err *err);
+bool params_masks(enum family f);
 
 /* Every weight that a model of this configuration, head and labels has, in the table's order and under
  * the names that transformers' own classifiers write; a weight that layers share is told for each

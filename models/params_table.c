@@ -149,6 +149,21 @@ const struct head_rows params_dense_heads[PARAMS_DENSE_HEADS] = {
 const struct param_row params_plain_heads[PARAMS_PLAIN_HEADS][2] = {
     {OUT("classifier")}, {OUT("fc")}, {OUT("head")}, {OUT("linear")}, {OUT("out")}};
 
+#define MASKED(at, dense)                                                                          \
+    {P_MASK_DENSE_W, "EC", at dense "dense.weight"}, {P_MASK_DENSE_B, "E", at dense "dense.bias"}, \
+        {P_MASK_NORM_W, "E", at dense "LayerNorm.weight"},                                         \
+        {P_MASK_NORM_B, "E", at dense "LayerNorm.bias"},                                           \
+    {                                                                                              \
+        P_MASK_BIAS, "V", at "bias"                                                                \
+    }
+static const struct param_row bert_masked[PARAMS_MASKED_ROWS] = {
+    MASKED("cls.predictions.", "transform.")};
+static const struct param_row albert_masked[PARAMS_MASKED_ROWS] = {MASKED("predictions.", "")};
+const struct param_row *const params_masked_heads[FAMILIES] = {[FAMILY_BERT] = bert_masked,
+                                                               [FAMILY_ERNIE] = bert_masked,
+                                                               [FAMILY_NEZHA] = bert_masked,
+                                                               [FAMILY_ALBERT] = albert_masked};
+
 #define N(rows) rows, sizeof(rows) / sizeof *(rows)
 const struct base_rows params_bases[FAMILIES] = {
     [FAMILY_BERT] = {{N(bert_rows)}, "embeddings.word_embeddings.weight", "bert."},

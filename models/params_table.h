@@ -40,4 +40,8 @@ enum { PARAMS_DENSE_HEADS = 3, PARAMS_PLAIN_HEADS = 5 };
 extern const struct head_rows params_dense_heads[PARAMS_DENSE_HEADS];
 extern const struct param_row params_plain_heads[PARAMS_PLAIN_HEADS][2];
 
+/* The masked-language model's head; NULL for families that have none.  Its last matrix is the word table. */
+enum { PARAMS_MASKED_ROWS = 5 };
+extern const struct param_row *const params_masked_heads[FAMILIES];
+
 #endif

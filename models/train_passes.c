@@ -196,3 +196,26 @@ void pass_add(struct pool *pool, float *y, const float *x, int n, int c)
 {
     each_row(pool, &(struct pass){.n = n, .c = c, .y = y, .x = x, .row = add_row});
 }
+
+#define ROUND_PIECE ((size_t)1 << 18)
+
+struct rounding {
+    uint16_t *to;
+    const float *from;
+    size_t n;
+};
+
+static void round_piece(void *arg, int piece, int thread)
+{
+    const struct rounding *r = arg;
+    size_t from = (size_t)piece * ROUND_PIECE,
+           n = r->n - from < ROUND_PIECE ? r->n - from : ROUND_PIECE;
+    (void)thread;
+    rows()->to_bf16(r->to + from, r->from + from, n);
+}
+
+void pass_round(struct pool *pool, uint16_t *y, const float *x, size_t n)
+{
+    struct rounding r = {y, x, n};
+    pool_run(pool, (int)((n + ROUND_PIECE - 1) / ROUND_PIECE), round_piece, &r);
+}

@@ -42,5 +42,7 @@ void pass_activate_back(struct pool *pool, enum activation act, float *y, float 
 void pass_multiply(struct pool *pool, float *y, const float *a, const float *b, int n, int c);
 void pass_multiply_back(struct pool *pool, float *a, float *b, const float *dy, int n, int c);
 void pass_add(struct pool *pool, float *y, const float *x, int n, int c); /* y += x */
+/* y = x in bfloat16, n numbers. */
+void pass_round(struct pool *pool, uint16_t *y, const float *x, size_t n);
 
 #endif

@@ -37,6 +37,8 @@ static bool is_norm(enum param which)
     case P_OUT_NORM_W:
     case P_OUT_NORM_B:
     case P_CROSS_NORM_W:
+    case P_MASK_NORM_W:
+    case P_MASK_NORM_B:
         return true;
     default:
         return false;
@@ -174,7 +176,7 @@ static double t5_deviation(const struct transformer_config *c, enum param which)
 static bool is_scale(enum param which)
 {
     return is_norm(which) && which != P_EMB_NORM_B && which != P_ATT_NORM_B &&
-           which != P_OUT_NORM_B;
+           which != P_OUT_NORM_B && which != P_MASK_NORM_B;
 }
 
 static void init_tensor(const struct trainable *t, const struct trainable_tensor *x, uint64_t seed,
@@ -241,8 +243,24 @@ static int load(const struct trainable *t, const struct params *p, bool take_hea
     return 0;
 }
 
-static int read_set(const struct tensor_set *set, const json_t *config, int32_t n_labels,
-                    bool keep_head, struct trainable **out, float **w, bool **fresh,
+/* Settles cfg's head. */
+static int choose_head(struct transformer_config *cfg, const struct head_choice *head, bool *kept,
+                       struct err *err)
+{
+    *kept = !head->masked && head->keep && cfg->head != HEAD_NONE && cfg->labels == head->labels;
+    if (head->masked && !params_masks(cfg->family))
+        return err_set(err, ERR_USAGE,
+                       "models of %s family are not pre-trained by masked words; bert, ernie, "
+                       "nezha and albert are",
+                       family_name(cfg->family));
+    if (!*kept)
+        cfg->head = head->masked ? HEAD_MASKED : own_head(cfg->family);
+    cfg->labels = head->masked ? 0 : head->labels;
+    return 0;
+}
+
+static int read_set(const struct tensor_set *set, const json_t *config,
+                    const struct head_choice *head, struct trainable **out, float **w, bool **fresh,
                     struct err *err)
 {
     struct transformer_config cfg;
@@ -251,13 +269,12 @@ static int read_set(const struct tensor_set *set, const json_t *config, int32_t 
         return err_prefix(err, "config.json");
     if (params_find(set, &cfg, HEAD_NONE, &p, err) != 0)
         return -1;
-    bool keep = keep_head && cfg.head != HEAD_NONE && cfg.labels == n_labels;
-    if (!keep)
-        cfg.head = own_head(cfg.family);
-    cfg.labels = n_labels;
-    int rc = 0;
-    if (cfg.head == HEAD_POOLED)
+    bool keep, masked;
+    int rc = choose_head(&cfg, head, &keep, err);
+    if (rc == 0 && cfg.head == HEAD_POOLED)
         rc = params_find_pooler(set, &cfg, &p, err);
+    if (rc == 0 && cfg.head == HEAD_MASKED)
+        rc = params_find_masked(set, &cfg, &p, &masked, err);
     if (rc == 0) {
         *out = trainable_open(&cfg);
         *w = xcalloc((*out)->size + 1, sizeof **w);
@@ -268,7 +285,7 @@ static int read_set(const struct tensor_set *set, const json_t *config, int32_t 
     return rc;
 }
 
-int trainable_read(const char *dir, const json_t *config, int32_t n_labels, bool keep_head,
+int trainable_read(const char *dir, const json_t *config, const struct head_choice *head,
                    struct trainable **out, float **w, bool **fresh, struct err *err)
 {
     struct checkpoint *ck;
@@ -277,7 +294,7 @@ int trainable_read(const char *dir, const json_t *config, int32_t n_labels, bool
     *fresh = NULL;
     if (checkpoint_open(dir, &ck, err) != 0)
         return -1;
-    int rc = read_set(checkpoint_tensors(ck), config, n_labels, keep_head, out, w, fresh, err);
+    int rc = read_set(checkpoint_tensors(ck), config, head, out, w, fresh, err);
     checkpoint_close(ck);
     if (rc != 0) {
         trainable_close(*out);
@@ -290,13 +307,16 @@ int trainable_read(const char *dir, const json_t *config, int32_t n_labels, bool
     return rc;
 }
 
-int trainable_make(const json_t *config, int32_t n_labels, struct trainable **out, struct err *err)
+int trainable_make(const json_t *config, const struct head_choice *head, struct trainable **out,
+                   struct err *err)
 {
     struct transformer_config cfg;
+    bool kept;
     if (transformer_config_read(config, NULL, &cfg, err) != 0)
         return err_prefix(err, "config.json");
-    cfg.head = own_head(cfg.family);
-    cfg.labels = n_labels;
+    cfg.head = HEAD_NONE;
+    if (choose_head(&cfg, head, &kept, err) != 0)
+        return -1;
     *out = trainable_open(&cfg);
     return 0;
 }

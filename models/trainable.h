@@ -42,13 +42,20 @@ size_t trainable_at(const struct trainable *t, enum stack stack, enum param whic
  * biases 0; from (seed, the tensor's name) alone.  fresh NULL: all of them, else those it marks. */
 void trainable_init(const struct trainable *t, uint64_t seed, double deviation, const bool *fresh,
                     float *w);
-/* The weights of a checkpoint, for a classifier of n_labels: its own head when keep_head and it has one
- * for that many, else the family's own kind (BERT's and its like: pooled), fresh.  *w [size] and
- * *fresh [n] are the caller's to free: fresh tensors are zeros until trainable_init().  config is
- * config.json's object. */
-int trainable_read(const char *dir, const json_t *config, int32_t n_labels, bool keep_head,
+/* What is trained: a masked-language model, whose head the checkpoint gives where it has it, or a classifier of
+ * so many labels, with the checkpoint's own head when keep and it has one for that many, else the family's
+ * own kind (BERT's and its like: pooled), fresh. */
+struct head_choice {
+    bool masked, keep;
+    int32_t labels;
+};
+
+/* The weights of a checkpoint.  *w [size] and *fresh [n] are the caller's to free: fresh tensors are zeros
+ * until trainable_init().  config is config.json's object. */
+int trainable_read(const char *dir, const json_t *config, const struct head_choice *head,
                    struct trainable **out, float **w, bool **fresh, struct err *err);
 /* The same without a checkpoint: all is fresh. */
-int trainable_make(const json_t *config, int32_t n_labels, struct trainable **out, struct err *err);
+int trainable_make(const json_t *config, const struct head_choice *head, struct trainable **out,
+                   struct err *err);
 
 #endif

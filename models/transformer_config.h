@@ -34,7 +34,8 @@ enum head {
     HEAD_ROW,     /* linear on the first row (XLNet, T5: the last) */
     HEAD_ELECTRA, /* dense, gelu, out_proj on the first row */
     HEAD_SUMMARY, /* XLNet's: dense, tanh, logits_proj on the last row */
-    HEAD_T5       /* dense, tanh, out_proj on the decoder's row */
+    HEAD_T5,      /* dense, tanh, out_proj on the decoder's row */
+    HEAD_MASKED /* words of given rows: dense, activation, norm, the word table: BertForMaskedLM's */
 };
 
 struct transformer_config {

@@ -12,7 +12,6 @@
 #include "ops/softmax.h"
 
 enum { HEAD_SITE_IN = 0, HEAD_SITE_OUT = 1, LAYER_OF_HEAD = 0xFF };
-#define ROUND_PIECE ((size_t)1 << 18)
 
 struct transformer_train {
     const struct trainable *t;
@@ -76,26 +75,10 @@ void transformer_train_close(struct transformer_train *tt)
     free(tt);
 }
 
-struct rounding {
-    uint16_t *to;
-    const float *w;
-    size_t n;
-};
-
-static void round_piece(void *arg, int piece, int thread)
-{
-    const struct rounding *r = arg;
-    size_t from = (size_t)piece * ROUND_PIECE,
-           n = r->n - from < ROUND_PIECE ? r->n - from : ROUND_PIECE;
-    (void)thread;
-    rows()->to_bf16(r->to + from, r->w + from, n);
-}
-
 void transformer_train_weights(struct transformer_train *tt, const float *w)
 {
-    struct rounding r = {tt->wb, w, tt->t->size};
     if (tt->wb)
-        pool_run(tt->pool, (int)((r.n + ROUND_PIECE - 1) / ROUND_PIECE), round_piece, &r);
+        pass_round(tt->pool, tt->wb, w, tt->t->size);
 }
 
 /* What the head's parts are. */

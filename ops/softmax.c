@@ -29,3 +29,12 @@ double softmax_cross_entropy(float *dx, const float *x, int n, int32_t label, fl
     }
     return (1.0 - (double)smoothing) * hit + even * mean;
 }
+
+double softmax_cross_entropy_long(float *dx, const float *x, int n, int32_t label, float scale)
+{
+    const struct rows *r = rows();
+    float max = r->max(x, n), hit = x[label] - max, sum = r->exp_sum(dx, x, max, n);
+    r->scale(dx, dx, scale / sum, n);
+    dx[label] -= scale;
+    return log((double)sum) - (double)hit;
+}

@@ -15,4 +15,7 @@ void softmax_row(float *p, const float *x, int n);
 double softmax_cross_entropy(float *dx, const float *x, int n, int32_t label, float smoothing,
                              float scale);
 
+/* The same without smoothing for a row as long as a vocabulary, in single precision. */
+double softmax_cross_entropy_long(float *dx, const float *x, int n, int32_t label, float scale);
+
 #endif

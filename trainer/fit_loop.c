@@ -15,8 +15,6 @@ struct run {
     struct fit *f;
     const struct trainee *s;
     struct checkpoint *c;
-    float *logits; /* [dev_chunk][labels] */
-    int32_t *start;
     int64_t start_ns;
     struct progress bar;
     struct tensorboard *board; /* or NULL */
@@ -33,7 +31,7 @@ static char *settings_text(const struct fit *f, const char *more)
     buf_printf(&text, "arch = %s\n", arch);
     for (size_t i = 0; i < fit_n_options; i++)
         if (fit_options[i].role == FIT_COURSE && fit_option_applies(&fit_options[i], arch) &&
-            options_str(f->o, fit_options[i].name))
+            options_known(f->o, fit_options[i].name) && options_str(f->o, fit_options[i].name))
             buf_printf(&text, "%s = %s\n", fit_options[i].name,
                        options_str(f->o, fit_options[i].name));
     buf_printf(&text, "data = %s\n%s", f->corpus.digest, more ? more : "");
@@ -43,35 +41,6 @@ static char *settings_text(const struct fit *f, const char *more)
 static double elapsed(const struct run *t)
 {
     return t->c->seconds + (double)(clock_ns() - t->start_ns) / 1e9;
-}
-
-static void judge_dev(struct run *t, double *loss, double *accuracy)
-{
-    const struct batch *dev = &t->f->dev.batch;
-    int32_t labels = t->f->corpus.classes.n;
-    int64_t right = 0;
-    double sum = 0;
-    int32_t chunk = t->s->dev_chunk, *start = t->start;
-    for (int32_t first = 0; first < dev->n; first += chunk) {
-        int32_t n = dev->n - first < chunk ? dev->n - first : chunk;
-        for (int32_t i = 0; i <= n; i++)
-            start[i] = dev->start[first + i] - dev->start[first];
-        struct batch b = {.ids = dev->ids + dev->start[first], .start = start, .n = n};
-        t->s->logits(t->s->self, &b, t->logits);
-        for (int32_t i = 0; i < n; i++) {
-            const float *row = t->logits + (size_t)i * (size_t)labels;
-            int32_t best = 0, label = dev->labels[first + i];
-            double total = 0;
-            for (int32_t c = 1; c < labels; c++)
-                best = row[c] > row[best] ? c : best;
-            for (int32_t c = 0; c < labels; c++)
-                total += exp((double)row[c] - (double)row[best]);
-            sum += log(total) - ((double)row[label] - (double)row[best]);
-            right += best == label;
-        }
-    }
-    *loss = sum / dev->n;
-    *accuracy = (double)right / dev->n;
 }
 
 static int publish(struct run *t, struct err *err)
@@ -112,7 +81,7 @@ static int evaluate(struct run *t, struct err *err)
 {
     struct checkpoint *c = t->c;
     double loss, accuracy;
-    judge_dev(t, &loss, &accuracy);
+    t->s->judge(t->s->self, &loss, &accuracy);
     if (!isfinite(loss))
         return err_set(err, ERR_NUMERIC, "iteration %lld: the dev loss is %g; try a smaller --lr",
                        (long long)c->iteration, loss);
@@ -164,9 +133,6 @@ static void run_open(struct run *t, struct fit *f, const struct trainee *s)
                       .c = s->c,
                       .settings = settings_text(f, s->settings),
                       .start_ns = clock_ns()};
-    size_t chunk = (size_t)s->dev_chunk;
-    t->logits = xmalloc(chunk * (size_t)f->corpus.classes.n * sizeof *t->logits);
-    t->start = xmalloc((chunk + 1) * sizeof *t->start);
     /* An old model is replaced when the new one is finished; where there is none, the best so far
      * is better than nothing. */
     t->c->publish = !f->out.has_model;
@@ -174,8 +140,6 @@ static void run_open(struct run *t, struct fit *f, const struct trainee *s)
 
 static void run_close(struct run *t)
 {
-    free(t->logits);
-    free(t->start);
     free(t->settings);
     tensorboard_close(t->board);
 }

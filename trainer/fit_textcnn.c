@@ -33,6 +33,11 @@ static void logits(void *self, const struct batch *b, float *out)
     textcnn_forward(&s->cfg, stepper_weights(s), s->ws, b, s->f->pool, out);
 }
 
+static void judge(void *self, double *loss, double *accuracy)
+{
+    fit_judge(((struct stepper *)self)->f, logits, self, DEV_CHUNK, loss, accuracy);
+}
+
 static int save(const void *self, const char *dir, const float *w, struct err *err)
 {
     const struct stepper *s = self;
@@ -50,10 +55,9 @@ int fit_textcnn(struct fit *f, struct err *err)
                         .c = &s.c,
                         .steps = s.steps,
                         .total = s.total,
-                        .dev_chunk = DEV_CHUNK,
                         .step = step,
                         .check = check,
-                        .logits = logits,
+                        .judge = judge,
                         .weights = weights,
                         .rate = rate,
                         .save = save};

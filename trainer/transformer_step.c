@@ -8,36 +8,6 @@
 #include "trainer/processes.h"
 #include "trainer/stepping.h"
 
-#define LOG_MAX ((size_t)1 << 28)
-
-static bool is_head(enum param which)
-{
-    return which == P_POOL_W || which == P_POOL_B || which == P_HEAD_DENSE_W ||
-           which == P_HEAD_DENSE_B || which == P_HEAD_W || which == P_HEAD_B;
-}
-
-/* Layer-wise decay (Clark et al., arXiv:2003.10555): 1 at the head, one factor a layer down, one more
- * for the embeddings.  T5's decoder stands above its encoder. */
-static void set_rates(struct transformer_step *s)
-{
-    const struct options *o = s->f->o;
-    double decay = options_real(o, "layer-decay"), head = options_real(o, "head-lr"),
-           lr = options_real(o, "lr");
-    const struct trainable *t = s->t;
-    int32_t encoder = t->layers[STACK_ENCODER], all = encoder + t->layers[STACK_DECODER];
-    s->rate = xcalloc(t->n, sizeof *s->rate);
-    for (size_t i = 0; i < t->n; i++) {
-        const struct trainable_tensor *x = &t->tensors[i];
-        int32_t height = x->which < P_FIRST_OF_LAYER
-                             ? (x->stack == STACK_DECODER ? encoder : -1)
-                             : x->layer + (x->stack == STACK_DECODER ? encoder : 0);
-        if (x->which == P_FINAL_NORM_W)
-            height = x->stack == STACK_DECODER ? all - 1 : encoder - 1;
-        double factor = pow(decay, (double)(all - height));
-        s->rate[i] = (float)(is_head(x->which) ? (head > 0 ? head / lr : 1) : factor);
-    }
-}
-
 static void set_class_weights(struct transformer_step *s)
 {
     const struct dataset *d = &s->f->corpus.train;
@@ -52,13 +22,6 @@ static void set_class_weights(struct transformer_step *s)
             s->class_weights[c] > 0 ? (float)d->n / ((float)n * s->class_weights[c]) : 1.0f;
 }
 
-static enum product_type type_of(const struct fit *f)
-{
-    const char *precision = options_str(f->o, "precision");
-    return strcmp(precision, "fp32") != 0 && product_has(PRODUCT_BF16) ? PRODUCT_BF16
-                                                                       : PRODUCT_FP32;
-}
-
 void transformer_step_open(struct transformer_step *s, const struct fit *f,
                            const struct trainable *t, float *w, const struct dropout_rates *drop,
                            int32_t max_tokens, int32_t max_titles)
@@ -70,86 +33,43 @@ void transformer_step_open(struct transformer_step *s, const struct fit *f,
     s->part = (int32_t)options_int(o, "micro-batch");
     if (s->part == 0 || s->part > s->batch) /* a part for each process */
         s->part = (s->batch + processes_count() - 1) / processes_count();
-    s->ema = options_real(o, "ema");
-    s->steps = ((int64_t)f->corpus.train.n + s->batch - 1) / s->batch;
-    s->total = s->steps * options_int(o, "epochs");
-    s->warmup = (int64_t)ceil(options_real(o, "warmup-share") * (double)s->total);
+    double head = options_real(o, "head-lr");
+    optimizer_open(&s->opt, o, t, w, f->corpus.train.n, head > 0 ? head / options_real(o, "lr") : 1,
+                   f->pool);
     int32_t twice = options_real(o, "r-drop") > 0 ? 2 : 1, titles = twice * s->part;
     titles = titles > max_titles ? titles : max_titles;
-    struct transformer_train_options opt = {.type = type_of(f),
+    struct transformer_train_options opt = {.type = optimizer_precision(o),
                                             .max_titles = titles,
                                             .max_ids = titles * max_tokens,
                                             .max_tokens = max_tokens,
                                             .recompute = options_bool(o, "recompute"),
                                             .dropout = *drop};
     s->tt = transformer_train_open(t, &opt, f->pool);
-    size_t size = t->size, room = (size_t)titles;
-    s->g = xmalloc(size * sizeof *s->g);
+    size_t room = (size_t)titles;
     s->order = xmalloc(f->corpus.train.n * sizeof *s->order);
     s->ids = xmalloc(room * (size_t)max_tokens * sizeof *s->ids);
     s->start = xmalloc((room + 1) * sizeof *s->start);
     s->labels = xmalloc(room * sizeof *s->labels);
-    s->c = (struct checkpoint){.size = size, .best_loss = INFINITY, .best_accuracy = -1, .w = w};
-    s->c.m = xcalloc(size, sizeof(float));
-    s->c.v = xcalloc(size, sizeof(float));
-    s->c.best = xcalloc(size, sizeof(float));
-    if (s->ema > 0) {
-        s->c.ema = xmalloc(size * sizeof(float));
-        memcpy(s->c.ema, w, size * sizeof(float));
-    }
     size_t words = trainable_at(t, STACK_ENCODER, P_WORD, 0);
     if (options_real(o, "fgm") > 0)
         for (size_t i = 0; i < t->n; i++)
             if (t->tensors[i].offset == words)
                 s->words = xmalloc(t->tensors[i].size * sizeof *s->words);
-    set_rates(s);
     set_class_weights(s);
-    buf_init(&s->c.log, LOG_MAX);
 }
 
 void transformer_step_close(struct transformer_step *s)
 {
-    void *const parts[] = {s->g,   s->words,  s->rate,   s->class_weights, s->order,
-                           s->ids, s->start,  s->labels, s->c.w,           s->c.m,
-                           s->c.v, s->c.best, s->c.ema};
+    void *const parts[] = {s->words, s->class_weights, s->order, s->ids, s->start, s->labels};
     transformer_train_close(s->tt);
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         free(parts[i]);
-    buf_done(&s->c.log);
-}
-
-const float *transformer_step_weights(const struct transformer_step *s)
-{
-    return s->c.ema ? s->c.ema : s->c.w;
-}
-
-static const char *bad_tensor(const struct trainable *t, const float *block)
-{
-    for (size_t i = 0; i < t->n; i++)
-        for (size_t k = 0; k < t->tensors[i].size; k++)
-            if (!isfinite(block[t->tensors[i].offset + k]))
-                return t->tensors[i].name;
-    return NULL;
-}
-
-int transformer_step_check(const struct transformer_step *s, struct err *err)
-{
-    const char *bad = bad_tensor(s->t, s->c.w);
-    return !bad ? 0
-                : err_set(err, ERR_NUMERIC,
-                          "iteration %lld: %s holds what is not a number; try a smaller --lr (it "
-                          "is %s), a longer --warmup-share or --precision fp32",
-                          (long long)s->c.iteration, bad, options_str(s->f->o, "lr"));
-}
-
-float transformer_step_rate(const struct transformer_step *s)
-{
-    return stepping_rate(s->f->o, s->c.iteration, s->warmup, s->total);
+    optimizer_close(&s->opt);
 }
 
 static void order_titles(struct transformer_step *s)
 {
-    int64_t epoch = s->c.iteration / s->steps;
+    int64_t epoch = s->opt.c.iteration / s->opt.steps;
     if (epoch == s->order_epoch)
         return;
     stepping_order(s->order, s->f->corpus.train.n, s->seed, epoch);
@@ -180,7 +100,7 @@ static struct batch part_of(struct transformer_step *s, size_t first, int32_t fr
     return (struct batch){.ids = s->ids, .start = s->start, .labels = s->labels, .n = n};
 }
 
-/* Gradients of the whole batch are added to s->g. */
+/* Gradients of the whole batch are added to s->opt.g. */
 static struct train_result all_parts(struct transformer_step *s, size_t first, int32_t count,
                                      uint64_t pass)
 {
@@ -196,8 +116,8 @@ static struct train_result all_parts(struct transformer_step *s, size_t first, i
             continue;
         int32_t n = count - from < s->part ? count - from : s->part;
         struct batch b = part_of(s, first, from, n, twice);
-        transformer_train_gradients(s->tt, s->c.w, s->g, &b, &loss, s->seed,
-                                    (uint64_t)s->c.iteration * 2 + pass, (uint32_t)from, &one);
+        transformer_train_gradients(s->tt, s->opt.c.w, s->opt.g, &b, &loss, s->seed,
+                                    (uint64_t)s->opt.c.iteration * 2 + pass, (uint32_t)from, &one);
         sum.loss += one.loss;
         sum.correct += one.correct;
     }
@@ -216,79 +136,47 @@ static void adversarial(struct transformer_step *s, size_t first, int32_t count)
     /* The slope of the whole batch; each process goes on with its own share of it. */
     float *own = processes_count() > 1 ? xmalloc(n * sizeof *own) : NULL;
     if (own) {
-        memcpy(own, s->g + at, n * sizeof *own);
-        processes_add_floats(s->g + at, n);
+        memcpy(own, s->opt.g + at, n * sizeof *own);
+        processes_add_floats(s->opt.g + at, n);
     }
-    double norm = grad_norm(s->g + at, n, s->f->pool);
+    double norm = grad_norm(s->opt.g + at, n, s->f->pool);
     bool moves = norm > 0 && isfinite(norm);
     float step = moves ? (float)(options_real(s->f->o, "fgm") / norm) : 0.0f;
-    memcpy(s->words, s->c.w + at, n * sizeof *s->words);
+    memcpy(s->words, s->opt.c.w + at, n * sizeof *s->words);
     for (size_t i = 0; i < n; i++)
-        s->c.w[at + i] += step * s->g[at + i];
+        s->opt.c.w[at + i] += step * s->opt.g[at + i];
     if (own)
-        memcpy(s->g + at, own, n * sizeof *own);
+        memcpy(s->opt.g + at, own, n * sizeof *own);
     free(own);
     if (moves)
         (void)all_parts(s, first, count, 1);
-    memcpy(s->c.w + at, s->words, n * sizeof *s->words);
-}
-
-static void update_weights(struct transformer_step *s, double norm)
-{
-    const struct options *o = s->f->o;
-    double clip = options_real(o, "clip");
-    float lr = transformer_step_rate(s), decay = (float)options_real(o, "weight-decay");
-    bool corrects = strcmp(options_str(o, "optimizer"), "bertadam") != 0;
-    struct adamw base = {.beta1 = 0.9f,
-                         .beta2 = 0.999f,
-                         .eps = (float)options_real(o, "adam-epsilon"),
-                         .grad_scale = clip > 0 && norm > clip ? (float)(clip / norm) : 1.0f};
-    for (size_t i = 0; i < s->t->n; i++) {
-        const struct trainable_tensor *x = &s->t->tensors[i];
-        base.lr = lr * s->rate[i];
-        base.weight_decay = x->decay ? decay : 0;
-        struct adamw at = adamw_at(&base, s->c.iteration + 1);
-        if (!corrects)
-            at.correct1 = at.correct2 = 1;
-        adamw_step(&at, s->c.w + x->offset, s->g + x->offset, s->c.m + x->offset,
-                   s->c.v + x->offset, x->size, s->f->pool);
-    }
+    memcpy(s->opt.c.w + at, s->words, n * sizeof *s->words);
 }
 
 int transformer_step(struct transformer_step *s, struct err *err)
 {
     order_titles(s);
-    size_t first = (size_t)(s->c.iteration % s->steps) * (size_t)s->batch, n = s->f->corpus.train.n;
+    size_t first = (size_t)(s->opt.c.iteration % s->opt.steps) * (size_t)s->batch,
+           n = s->f->corpus.train.n;
     int32_t count = n - first < (size_t)s->batch ? (int32_t)(n - first) : s->batch;
-    memset(s->g, 0, s->c.size * sizeof *s->g);
-    show_weights(s, s->c.w, true);
+    memset(s->opt.g, 0, s->opt.c.size * sizeof *s->opt.g);
+    show_weights(s, s->opt.c.w, true);
     struct train_result r = all_parts(s, first, count, 0);
     if (s->words)
         adversarial(s, first, count);
-    processes_add_floats(s->g, s->c.size);
-    double norm = grad_norm(s->g, s->c.size, s->f->pool);
-    if (!isfinite(r.loss) || !isfinite(norm)) {
-        const char *bad = bad_tensor(s->t, s->g);
-        return err_set(err, ERR_NUMERIC,
-                       "iteration %lld: the training loss is %g%s%s; try a smaller --lr (it is "
-                       "%s), a longer --warmup-share or --precision fp32",
-                       (long long)s->c.iteration + 1, r.loss / count,
-                       bad ? ", and not a number is the gradient of " : "", bad ? bad : "",
-                       options_str(s->f->o, "lr"));
-    }
-    update_weights(s, norm);
-    s->c.iteration++;
+    processes_add_floats(s->opt.g, s->opt.c.size);
+    if (optimizer_step(&s->opt, r.loss / count, err) != 0)
+        return -1;
     s->current = NULL;
-    stepping_average(&s->c, s->ema, s->f->pool);
-    s->c.loss_sum += r.loss;
-    s->c.correct += r.correct;
-    s->c.seen += count;
+    s->opt.c.loss_sum += r.loss;
+    s->opt.c.correct += r.correct;
+    s->opt.c.seen += count;
     return 0;
 }
 
 void transformer_step_logits(struct transformer_step *s, const struct batch *b, float *logits)
 {
-    const float *w = transformer_step_weights(s);
+    const float *w = optimizer_weights(&s->opt);
     show_weights(s, w, false);
     transformer_train_logits(s->tt, w, b, logits);
 }

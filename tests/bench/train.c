@@ -77,7 +77,10 @@ static int open_model(struct bench *b, const char *dir, struct err *err)
     json_t *config = json_parse_file(path, 1 << 24, err);
     bool *fresh = NULL;
     free(path);
-    int rc = config ? trainable_read(dir, config, LABELS, true, &b->t, &b->w, &fresh, err) : -1;
+    int rc =
+        config ? trainable_read(dir, config, &(struct head_choice){.keep = true, .labels = LABELS},
+                                &b->t, &b->w, &fresh, err)
+               : -1;
     if (rc == 0)
         trainable_init(b->t, 1, 0.02, fresh, b->w);
     json_decref(config);

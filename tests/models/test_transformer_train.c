@@ -33,7 +33,8 @@ static struct trained open_row(const char *row, enum product_type type, int thre
     r.gradients = golden_open(path);
     r.b = golden_batch(r.expected, "ids", "start", NULL);
     r.b.labels = golden_copy(r.gradients, "labels", DT_I32, NULL);
-    if (trainable_read(dir, config, 10, true, &r.t, &r.w, &fresh, &err) != 0)
+    if (trainable_read(dir, config, &(struct head_choice){.keep = true, .labels = 10}, &r.t, &r.w,
+                       &fresh, &err) != 0)
         fail_msg("%s: %s", row, err.msg);
     for (size_t i = 0; i < r.t->n; i++)
         assert_false(fresh[i]);
