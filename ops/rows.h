@@ -90,6 +90,9 @@ struct rows {
     void (*gelu_tanh_back)(float *y, float *dx, const float *x, const float *dy, int n);
     void (*relu_back)(float *y, float *dx, const float *x, const float *dy, int n);
     void (*tanh_back)(float *y, float *dx, const float *x, const float *dy, int n);
+    /* See ops/dropout.h: below = p 2^32, stream and seed are rng_block()'s. */
+    void (*drop)(float *y, const float *x, int n, uint32_t below, float scale, uint64_t seed,
+                 uint64_t stream, uint32_t row);
 };
 
 /* Floats that the widest vector has. */

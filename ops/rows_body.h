@@ -279,4 +279,5 @@ const struct rows ROWS_TABLE = {
     .gelu_tanh_back = rows_gelu_tanh_back,
     .relu_back = rows_relu_back,
     .tanh_back = rows_tanh_back,
+    .drop = rows_drop,
 };

@@ -187,3 +187,93 @@ ROWS_BACK(gelu_tanh)
 ROWS_BACK(relu)
 ROWS_BACK(tanh)
 #undef ROWS_BACK
+
+/* rng_block() (base/rng.h) of many counters at a time: every lane of 64 bits holds a number in its lower half,
+ * what stands in the upper one does not matter. */
+typedef uint64_t vq __attribute__((vector_size(VL * 4)));
+enum { QL = VL / 2, DRAWN = 4 * QL /* numbers of a vector of counters */ };
+
+static inline vq lower_product(vq a, vq b)
+{
+#if defined(__AVX512F__)
+    return (vq)_mm512_mul_epu32((__m512i)a, (__m512i)b);
+#elif defined(__AVX2__)
+    return (vq)_mm256_mul_epu32((__m256i)a, (__m256i)b);
+#elif defined(__SSE2__)
+    return (vq)_mm_mul_epu32((__m128i)a, (__m128i)b);
+#else
+    return (a & 0xffffffffu) * (b & 0xffffffffu);
+#endif
+}
+
+/* Lanes 0, 2, 4, … of a and b side by side, and lanes 1, 3, 5, … */
+static inline vq even_pairs(vq a, vq b)
+{
+#if defined(__AVX512F__)
+    return (vq)_mm512_unpacklo_epi64((__m512i)a, (__m512i)b);
+#elif defined(__AVX2__)
+    return (vq)_mm256_unpacklo_epi64((__m256i)a, (__m256i)b);
+#else
+    vq v = a;
+    for (int l = 0; l < QL; l += 2)
+        v[l + 1] = b[l];
+    return v;
+#endif
+}
+
+static inline vq odd_pairs(vq a, vq b)
+{
+#if defined(__AVX512F__)
+    return (vq)_mm512_unpackhi_epi64((__m512i)a, (__m512i)b);
+#elif defined(__AVX2__)
+    return (vq)_mm256_unpackhi_epi64((__m256i)a, (__m256i)b);
+#else
+    vq v = b;
+    for (int l = 0; l < QL; l += 2)
+        v[l] = a[l + 1];
+    return v;
+#endif
+}
+
+/* The numbers of counters row << 32 | first + 4 i, i = 0 .. QL - 1, in order.  Lanes 0, 2, 4, … take the first
+ * half of the counters, so that pairs of lanes come out in order. */
+static inline void draw(uint32_t out[DRAWN], uint64_t seed, uint64_t stream, uint32_t row,
+                        uint32_t first)
+{
+    vq x0 = {0}, x1 = x0 + row, x2 = x0 + (stream & 0xffffffffu), x3 = x0 + (stream >> 32);
+    vq k0 = x0 + (seed & 0xffffffffu), k1 = x0 + (seed >> 32);
+    for (uint32_t l = 0; l < QL; l++)
+        x0[l] = first + 4 * (l / 2 + (l % 2) * (QL / 2));
+    for (int round = 0; round < 10; round++) {
+        vq a = lower_product(x0, (vq){0} + 0xD2511F53u),
+           b = lower_product(x2, (vq){0} + 0xCD9E8D57u);
+        x0 = (b >> 32) ^ x1 ^ k0;
+        x2 = (a >> 32) ^ x3 ^ k1;
+        x1 = b;
+        x3 = a;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    vq front = (x0 & 0xffffffffu) | x1 << 32, back = (x2 & 0xffffffffu) | x3 << 32;
+    vq lower = even_pairs(front, back), upper = odd_pairs(front, back);
+    memcpy(out, &lower, sizeof lower);
+    memcpy(out + DRAWN / 2, &upper, sizeof upper);
+}
+
+static void rows_drop(float *y, const float *x, int n, uint32_t below, float scale, uint64_t seed,
+                      uint64_t stream, uint32_t row)
+{
+    enum { AT_ONCE = 4 };
+    uint32_t bits[AT_ONCE * DRAWN];
+    for (int i = 0; i < n; i += AT_ONCE * DRAWN) {
+        int m = n - i < AT_ONCE * DRAWN ? n - i : AT_ONCE * DRAWN;
+        for (int k = 0; k < AT_ONCE; k++)
+            draw(bits + k * DRAWN, seed, stream, row, (uint32_t)(i + k * DRAWN));
+        if (m == AT_ONCE * DRAWN)
+            for (int k = 0; k < AT_ONCE * DRAWN; k++)
+                y[i + k] = bits[k] < below ? 0.0f : scale * x[i + k];
+        else
+            for (int k = 0; k < m; k++)
+                y[i + k] = bits[k] < below ? 0.0f : scale * x[i + k];
+    }
+}

@@ -1,4 +1,6 @@
+#include "base/rng.h"
 #include "ops/dropout.h"
+#include "ops/rows.h"
 
 #include "tests/ops/numbers.h"
 
@@ -47,9 +49,31 @@ static void test_depends_on(void **state)
     assert_memory_not_equal(a, b, sizeof a);
 }
 
+/* Every instruction set's kernel draws what base/rng.h does, whatever the length. */
+static void test_kernels_agree(void **state)
+{
+    (void)state;
+    static const enum cpu_isa all[] = {CPU_BASE, CPU_AVX2, CPU_AVX512};
+    const uint64_t seed = 0x123456789abcdefULL, stream = 0xfedcba9876543210ULL;
+    const uint32_t below = 0x60000000u;
+    float x[333], y[333];
+    for (int i = 0; i < 333; i++)
+        x[i] = (float)(i + 1);
+    for (size_t k = 0; k < sizeof all / sizeof *all; k++)
+        for (int n = 0; rows_of(all[k]) && n <= 333; n += 37) {
+            rows_of(all[k])->drop(y, x, n, below, 1.5f, seed, stream, 77);
+            for (int i = 0; i < n; i++) {
+                uint32_t bits[4];
+                rng_block(seed, stream, (uint64_t)77 << 32 | (uint32_t)(i / 4 * 4), bits);
+                assert_true(y[i] == (bits[i % 4] < below ? 0.0f : 1.5f * x[i]));
+            }
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_share_and_scale),
-                                       cmocka_unit_test(test_depends_on)};
+                                       cmocka_unit_test(test_depends_on),
+                                       cmocka_unit_test(test_kernels_agree)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
