@@ -138,6 +138,11 @@ int32_t tokenizer_size(const struct tokenizer *t)
     return pieces_size(t->pieces);
 }
 
+const struct wordpiece *tokenizer_wordpiece(const struct tokenizer *t)
+{
+    return t->wordpiece;
+}
+
 /* Are there more than max characters?  Asked of long titles only. */
 static bool goes_on(const struct vocab *v, const char *title, size_t n, int32_t max)
 {

@@ -32,6 +32,10 @@ void tokenizer_close(struct tokenizer *t); /* NULL allowed */
 /* Ids are below it. */
 int32_t tokenizer_size(const struct tokenizer *t);
 
+/* NULL: it does not read by WordPiece.  The tokenizer's. */
+struct wordpiece;
+const struct wordpiece *tokenizer_wordpiece(const struct tokenizer *t);
+
 /* Writes at most max (>= 2) ids and returns how many, at least 1; *cut (NULL allowed): ids were left
  * out.  title is valid UTF-8 (title_check); other bytes make ids without meaning. */
 int32_t tokenizer_encode(const struct tokenizer *t, const char *title, size_t n, int32_t *ids,

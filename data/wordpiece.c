@@ -207,6 +207,17 @@ int32_t wordpiece_size(const struct wordpiece *w)
     return w->n;
 }
 
+void wordpiece_roles(const struct wordpiece *w, uint8_t *role)
+{
+    memset(role, PIECE_BEGINS, (size_t)w->n);
+    for (uint32_t i = 0; i <= w->mask; i++)
+        if (w->slots[i].id >= 0 && w->slots[i].inside)
+            role[w->slots[i].id] = PIECE_CONTINUES;
+    for (int i = 0; i < 5; i++)
+        if (w->specials[i].id >= 0)
+            role[w->specials[i].id] = PIECE_SPECIAL;
+}
+
 /* The ids so far and the word being read. */
 struct reader {
     const struct wordpiece *w;

@@ -41,6 +41,10 @@ int32_t wordpiece_size(const struct wordpiece *w);
 /* The id of a piece as vocab.txt has it, -1 when absent. */
 int32_t wordpiece_id(const struct wordpiece *w, const char *piece);
 
+/* role[wordpiece_size()]: what a piece is where it stands in a text. */
+enum wordpiece_role { PIECE_BEGINS, PIECE_CONTINUES, PIECE_SPECIAL };
+void wordpiece_roles(const struct wordpiece *w, uint8_t *role);
+
 /* Writes at most max (>= 2) ids, special ones included, and returns how many; *cut (NULL allowed):
  * pieces were left out.  text is valid UTF-8 (title_check); with other bytes the ids mean nothing,
  * but nothing outside text[0..n) is read.  No allocation, but for text with marks that change places

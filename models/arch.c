@@ -88,8 +88,7 @@ int arch_write_config(const char *dir, json_t *config, struct err *err)
     return rc;
 }
 
-void arch_describe(json_t *config, const char *model_type, const char *name, int32_t vocab,
-                   const struct classes *classes)
+static void describe_labels(json_t *config, const struct classes *classes)
 {
     json_t *id2label = json_object(), *label2id = json_object();
     for (int32_t i = 0; i < classes->n; i++) {
@@ -98,12 +97,22 @@ void arch_describe(json_t *config, const char *model_type, const char *name, int
         (void)json_object_set_new(label2id, classes->names[i], json_integer(i));
         free(id);
     }
-    (void)json_object_set_new(config, "model_type", json_string(model_type));
-    (void)json_object_set_new(config, "model_name", json_string(name));
-    (void)json_object_set_new(config, "vocab_size", json_integer(vocab));
     (void)json_object_set_new(config, "num_labels", json_integer(classes->n));
     (void)json_object_set_new(config, "id2label", id2label);
     (void)json_object_set_new(config, "label2id", label2id);
+}
+
+void arch_describe(json_t *config, const char *model_type, const char *name, int32_t vocab,
+                   const struct classes *classes)
+{
+    static const char *const of_labels[] = {"num_labels", "id2label", "label2id"};
+    (void)json_object_set_new(config, "model_type", json_string(model_type));
+    (void)json_object_set_new(config, "model_name", json_string(name));
+    (void)json_object_set_new(config, "vocab_size", json_integer(vocab));
+    for (size_t i = 0; i < sizeof of_labels / sizeof *of_labels; i++)
+        (void)json_object_del(config, of_labels[i]);
+    if (classes)
+        describe_labels(config, classes);
 }
 
 int arch_save(const char *dir, const char *model_type, const char *name, json_t *config,

@@ -75,7 +75,7 @@ int arch_save(const char *dir, const char *model_type, const char *name, json_t 
               const struct tensor *tensors, size_t n_tensors, const struct vocab *v,
               const struct classes *classes, struct err *err);
 
-/* The parts of it: what every config.json says (into config), labels.txt and config.json themselves. */
+/* The parts of it: what every config.json says (into config; classes NULL: no labels), labels.txt and config.json themselves. */
 void arch_describe(json_t *config, const char *model_type, const char *name, int32_t vocab,
                    const struct classes *classes);
 int arch_write_labels(const char *dir, const struct classes *classes, struct err *err);

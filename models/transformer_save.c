@@ -7,17 +7,14 @@
 #include "models/arch.h"
 #include "models/safetensors.h"
 
-static const char *class_of(const struct transformer_config *c, const char *type)
+static char *class_of(const struct transformer_config *c, const char *type)
 {
-    static const char *const names[FAMILIES] = {[FAMILY_BERT] = "BertForSequenceClassification",
-                                                [FAMILY_ERNIE] = "ErnieForSequenceClassification",
-                                                [FAMILY_ELECTRA] =
-                                                    "ElectraForSequenceClassification",
-                                                [FAMILY_ALBERT] = "AlbertForSequenceClassification",
-                                                [FAMILY_NEZHA] = "NezhaForSequenceClassification",
-                                                [FAMILY_XLNET] = "XLNetForSequenceClassification",
-                                                [FAMILY_T5] = "T5ForSequenceClassification"};
-    return strcmp(type, "mt5") == 0 ? "MT5ForSequenceClassification" : names[c->family];
+    static const char *const names[FAMILIES] = {
+        [FAMILY_BERT] = "Bert",     [FAMILY_ERNIE] = "Ernie", [FAMILY_ELECTRA] = "Electra",
+        [FAMILY_ALBERT] = "Albert", [FAMILY_NEZHA] = "Nezha", [FAMILY_XLNET] = "XLNet",
+        [FAMILY_T5] = "T5"};
+    return file_path("%sFor%s", strcmp(type, "mt5") == 0 ? "MT5" : names[c->family],
+                     c->head == HEAD_MASKED ? "MaskedLM" : "SequenceClassification");
 }
 
 static void narrow(uint16_t *to, const float *w, size_t n, enum dtype dtype)
@@ -63,8 +60,10 @@ static json_t *config_of(const json_t *config, const char *name, const struct tr
     const char *type = json_string_value(json_object_get(config, "model_type"));
     (void)json_object_del(out, "int8_keep");
     type = type ? type : "bert";
+    char *class = class_of(&t->cfg, type);
     arch_describe(out, type, name, t->cfg.vocab_size, classes);
-    (void)json_array_append_new(names, json_string(class_of(&t->cfg, type)));
+    (void)json_array_append_new(names, json_string(class));
+    free(class);
     (void)json_object_set_new(out, "architectures", names);
     (void)json_object_set_new(out, "torch_dtype",
                               json_string(dtype == DT_F16    ? "float16"
@@ -99,7 +98,7 @@ int transformer_save(const char *dir, const char *from, const json_t *config, co
     int rc = save_weights(path, t, w, dtype, err);
     if (rc == 0)
         rc = copy_tokenizer(from, dir, err);
-    if (rc == 0)
+    if (rc == 0 && classes)
         rc = arch_write_labels(dir, classes, err);
     if (rc == 0)
         rc = arch_write_config(dir, out, err);

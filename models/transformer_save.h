@@ -9,7 +9,7 @@
 #include "models/trainable.h"
 
 /* from: the directory whose tokenizer it keeps; config: its config.json, of which a copy gets the
- * labels, the class of classifier and the type of numbers.  w: a block of t.  dtype: F32, F16 or BF16.
+ * labels (classes NULL: a masked-language model, it has none), the class of model and the type of numbers.  w: a block of t.  dtype: F32, F16 or BF16.
  * dir is made where it is missing; config.json comes last. */
 int transformer_save(const char *dir, const char *from, const json_t *config, const char *name,
                      const struct trainable *t, const float *w, const struct classes *classes,

@@ -18,6 +18,12 @@ const char *fit_model_name(const struct fit *f)
     return name ? name : options_str(f->o, "arch");
 }
 
+enum dtype fit_dtype(const struct options *o)
+{
+    const char *name = options_str(o, "dtype");
+    return strcmp(name, "f16") == 0 ? DT_F16 : strcmp(name, "bf16") == 0 ? DT_BF16 : DT_F32;
+}
+
 int fit_write_log(const struct fit *f, const struct buf *text, struct err *err)
 {
     const char *path = options_str(f->o, "log-json");

@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/options.h"
 #include "base/pool.h"
+#include "models/tensors.h"
 #include "trainer/corpus.h"
 #include "trainer/new_encoder.h"
 #include "trainer/outdir.h"
@@ -63,5 +64,6 @@ int fit_preset(struct options *o, struct err *err);
 int fit_write_log(const struct fit *f, const struct buf *text, struct err *err);
 
 const char *fit_model_name(const struct fit *f); /* --model-name, else the family */
+enum dtype fit_dtype(const struct options *o);   /* --dtype */
 
 #endif

@@ -47,31 +47,12 @@ static void judge(void *self, double *loss, double *accuracy)
     fit_judge(((struct run *)self)->s.f, logits, self, DEV_CHUNK, loss, accuracy);
 }
 
-static enum dtype dtype_of(const struct options *o)
-{
-    const char *name = options_str(o, "dtype");
-    return strcmp(name, "f16") == 0 ? DT_F16 : strcmp(name, "bf16") == 0 ? DT_BF16 : DT_F32;
-}
-
 static int save(const void *self, const char *dir, const float *w, struct err *err)
 {
     const struct run *r = self;
     const struct fit *f = r->s.f;
     return transformer_save(dir, r->from->dir, r->from->config, fit_model_name(f), r->from->t, w,
-                            &f->corpus.classes, dtype_of(f->o), err);
-}
-
-/* config.json's rates, unless options say others. */
-static int read_dropout(const struct fit *f, const struct encoder_source *src,
-                        struct dropout_rates *out, struct err *err)
-{
-    if (dropout_rates_read(src->config, &src->t->cfg, out, err) != 0)
-        return -1;
-    if (options_str(f->o, "hidden-dropout"))
-        out->hidden = out->head = out->head_in = (float)options_real(f->o, "hidden-dropout");
-    if (options_str(f->o, "attention-dropout"))
-        out->attention = (float)options_real(f->o, "attention-dropout");
-    return 0;
+                            &f->corpus.classes, fit_dtype(f->o), err);
 }
 
 static int train(struct fit *f, struct encoder_source *src, struct err *err)
@@ -79,8 +60,9 @@ static int train(struct fit *f, struct encoder_source *src, struct err *err)
     struct dropout_rates drop;
     struct run r = {.from = src};
     int32_t max = (int32_t)options_int(f->o, "max-length");
-    if (read_dropout(f, src, &drop, err) != 0)
+    if (dropout_rates_read(src->config, &src->t->cfg, &drop, err) != 0)
         return -1;
+    optimizer_set_dropout(f->o, &drop);
     transformer_step_open(&r.s, f, src->t, src->w, &drop, max, DEV_CHUNK);
     src->w = NULL; /* the step's now */
     (void)fprintf(f->console, "%-12s %s, %.1f ids a title, %d classes, %d threads\n", "training",

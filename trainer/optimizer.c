@@ -99,6 +99,14 @@ enum product_type optimizer_precision(const struct options *o)
                                                                        : PRODUCT_FP32;
 }
 
+void optimizer_set_dropout(const struct options *o, struct dropout_rates *drop)
+{
+    if (options_str(o, "hidden-dropout"))
+        drop->hidden = drop->head = drop->head_in = (float)options_real(o, "hidden-dropout");
+    if (options_str(o, "attention-dropout"))
+        drop->attention = (float)options_real(o, "attention-dropout");
+}
+
 static void update(struct optimizer *p, double norm)
 {
     double clip = options_real(p->o, "clip");

@@ -9,8 +9,7 @@
 
 #include "base/options.h"
 #include "base/pool.h"
-#include "models/trainable.h"
-#include "ops/product.h"
+#include "models/transformer_train.h"
 #include "trainer/checkpoint.h"
 
 struct optimizer {
@@ -38,6 +37,8 @@ int optimizer_check(const struct optimizer *p, struct err *err);
 /* The learning rate of the next step. */
 float optimizer_rate(const struct optimizer *p);
 
+/* --hidden-dropout and --attention-dropout, where they are given, in the place of config.json's. */
+void optimizer_set_dropout(const struct options *o, struct dropout_rates *drop);
 /* Of the layers' products, by --precision. */
 enum product_type optimizer_precision(const struct options *o);
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Directories that `rubric-trainer fit` makes, opened by transformers unchanged: every parameter there and none to spare, and the same
+"""Directories that `rubric-trainer fit` and `pretrain` make, opened by transformers unchanged: every parameter there and none to spare, and the same
 probabilities for the titles of the small data set as `rubric-worker classify` gives.
 
 Usage: fitted_open.py BUILD       torch 2.8.0, transformers 4.40.2"""
@@ -42,7 +42,35 @@ def check(build, arch, row, dtype, folder):
     print(f"fitted: {arch} in {dtype} opens in transformers, {len(titles)} titles, probabilities within {off:.1g}", flush=True)
 
 
+def check_masked(build, arch, folder):
+    """What `pretrain` makes: every parameter there, and masked words of the text that it learnt are found (by chance: one in hundreds)."""
+    out = os.path.join(folder, f"masked-{arch}")
+    subprocess.run([f"{build}/bin/rubric-trainer", "pretrain", "--text", f"{DATA}/train.txt", "--arch", arch, "--init", "random", "--size", "tiny", "--out", out,
+                    "--epochs", "150", "--lr", "3e-3", "--hidden-dropout", "0", "--attention-dropout", "0", "--held-out", "1", "--eval-every", "100000"], check=True, stdout=subprocess.DEVNULL)
+    with open(f"{out}/config.json", encoding="utf-8") as f:
+        kind = getattr(transformers, json.load(f)["architectures"][0])
+    model, info = kind.from_pretrained(out, output_loading_info=True)
+    missing = [n for n in info["missing_keys"] if "decoder" not in n]  # the word table and its bias under second names
+    assert not missing and not info["unexpected_keys"] and not info["mismatched_keys"], f"{out}: {info}"
+    tokenizer = transformers.BertTokenizer(f"{out}/vocab.txt")
+    with open(f"{DATA}/train.txt", encoding="utf-8") as f:
+        titles = [line.split("\t")[0] for line in f]
+    right = asked = 0
+    with torch.no_grad():
+        for title in titles:
+            ids = torch.tensor(tokenizer(title)["input_ids"])
+            for at in range(1, len(ids) - 1, 5):
+                seen = ids.clone()
+                seen[at] = tokenizer.mask_token_id
+                right += int(model.eval()(input_ids=seen[None]).logits[0, at].argmax() == ids[at])
+                asked += 1
+    assert right > 0.1 * asked, f"{out}: finds {right} of {asked} masked words of its own text"
+    print(f"pretrained: {arch} opens in transformers and finds {right} of {asked} masked words", flush=True)
+
+
 with tempfile.TemporaryDirectory() as folder:
+    for arch in ("bert", "albert", "nezha", "ernie"):
+        check_masked(sys.argv[1], arch, folder)
     for arch, row in ROWS.items():
         for dtype in ("f32", "f16") if arch == "bert" else ("f32",):
             check(sys.argv[1], arch, row, dtype, folder)
