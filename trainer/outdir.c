@@ -60,6 +60,24 @@ static int take_lock(struct outdir *o, struct err *err)
     return rc;
 }
 
+/* What a trainer that was killed in the middle of file_replace() left: ".trainer.safetensors.XXXXXX". */
+static int remove_halves(const char *dir, struct err *err)
+{
+    static const char *const whole[] = {".trainer.safetensors.", "." LINEAGE_FILE "."};
+    struct file_list list;
+    if (file_list(dir, &list, err) != 0)
+        return -1;
+    for (size_t i = 0; i < list.n; i++)
+        for (size_t k = 0; k < sizeof whole / sizeof *whole; k++)
+            if (strncmp(list.names[i], whole[k], strlen(whole[k])) == 0) {
+                char *path = file_path("%s/%s", dir, list.names[i]);
+                (void)unlink(path);
+                free(path);
+            }
+    file_list_free(&list);
+    return 0;
+}
+
 int outdir_open(struct outdir *o, const char *path, enum outdir_mode mode, struct err *err)
 {
     *o = (struct outdir){.lock = -1};
@@ -69,7 +87,7 @@ int outdir_open(struct outdir *o, const char *path, enum outdir_mode mode, struc
     o->staging = file_path("%s/.staging", path);
     o->checkpoint = file_path("%s/trainer.safetensors", path);
     if (take_lock(o, err) != 0 || outdir_check(path, mode, err) != 0 ||
-        file_remove_dir(o->staging, err) != 0) {
+        remove_halves(path, err) != 0 || file_remove_dir(o->staging, err) != 0) {
         outdir_close(o);
         return -1;
     }

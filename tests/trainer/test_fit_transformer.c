@@ -152,6 +152,50 @@ static void kill_and_resume(void **state)
     run_expect_same("a/config.json", "b/config.json");
 }
 
+/* Names in a directory that begin so. */
+static int count(const char *dir, const char *begin)
+{
+    struct file_list list;
+    char *path = file_path("%s/%s", run_dir, dir);
+    int n = 0;
+    if (file_list(path, &list, NULL) == 0) {
+        for (size_t i = 0; i < list.n; i++)
+            n += strncmp(list.names[i], begin, strlen(begin)) == 0;
+        file_list_free(&list);
+    }
+    free(path);
+    return n;
+}
+
+/* Killed while a checkpoint is being written: half of it lies beside the last whole one, which goes on. */
+static void kill_in_a_write(void **state)
+{
+    (void)state;
+    static const char half[] = ".trainer.safetensors.";
+    static const char *const args[] = {LONG,     "--out",    "%/b", "--log-json",
+                                       "%/logb", "--resume", NULL};
+    int halves = 0;
+    assert_int_equal(run_verb(verb_fit, LONG, "--out", "%/a", "--log-json", "%/loga"), 0);
+    for (int round = 0; round < 200 && halves < 3; round++) {
+        pid_t pid = run_start(&verb_fit, args);
+        int status;
+        if (round == 0)
+            wait_for("b/trainer.safetensors");
+        while (count("b", half) == 0 && waitpid(pid, &status, WNOHANG) == 0)
+            ;
+        if (kill(pid, SIGKILL) == 0)
+            (void)waitpid(pid, &status, 0);
+        halves += count("b", half) > 0;
+        if (!run_exists("b/trainer.safetensors"))
+            break; /* it came to its end before it was seen */
+    }
+    assert_true(halves > 0);
+    assert_int_equal(run_list(&verb_fit, args), 0);
+    assert_int_equal(count("b", half), 0);
+    run_expect_same("loga", "logb");
+    run_expect_same("a/model.safetensors", "b/model.safetensors");
+}
+
 static void refuses_to_resume(void **state)
 {
     (void)state;
@@ -333,6 +377,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(every_family, run_setup, run_teardown),
         cmocka_unit_test_setup_teardown(same_seed_same_log, run_setup, run_teardown),
         cmocka_unit_test_setup_teardown(kill_and_resume, run_setup, run_teardown),
+        cmocka_unit_test_setup_teardown(kill_in_a_write, run_setup, run_teardown),
         cmocka_unit_test_setup_teardown(refuses_to_resume, run_setup, run_teardown),
         cmocka_unit_test_setup_teardown(recipes, run_setup, run_teardown),
         cmocka_unit_test_setup_teardown(random_weights, run_setup, run_teardown),
