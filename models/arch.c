@@ -6,14 +6,15 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "models/fasttext_arch.h"
 #include "models/linear_arch.h"
 #include "models/safetensors.h"
 #include "models/textcnn_arch.h"
 #include "models/transformer.h"
 
-static const struct arch *const table[] = {&textcnn_arch, &linear_arch, &bert_arch,  &ernie_arch,
-                                           &electra_arch, &albert_arch, &nezha_arch, &xlnet_arch,
-                                           &t5_arch,      &mt5_arch};
+static const struct arch *const table[] = {
+    &textcnn_arch, &linear_arch, &fasttext_arch, &bert_arch, &ernie_arch, &electra_arch,
+    &albert_arch,  &nezha_arch,  &xlnet_arch,    &t5_arch,   &mt5_arch};
 
 #define HUGE_PAGE ((size_t)2 << 20)
 

@@ -29,8 +29,18 @@ struct arch_source {
     enum model_head head;     /* for a plain linear head */
 };
 
+/* What a family that reads files of its own is given. */
+struct arch_place {
+    const char *path;              /* the model's directory, or a file where the family takes one */
+    const json_t *config;          /* NULL: a file */
+    const struct classes *classes; /* of labels.txt or id2label; n 0: neither is there */
+    enum precision precision;
+};
+
 /* What it tells of the opened model. */
 struct arch_facts {
+    char sha256[SHA256_HEX]; /* open_path's: of what it read */
+    struct classes classes;  /* open_path's, where it was given none: the caller's from here on */
     int64_t parameters, weights_bytes;
     int32_t max_tokens;
     int32_t n_labels;         /* 0: it has no head */
@@ -43,6 +53,11 @@ struct arch {
     enum tokenizer_kind tokenizer;
     int (*open)(const struct arch_source *src, void **impl, struct arch_facts *facts,
                 struct err *err);
+    /* In the place of open and the tokenizer: a family that reads files of its own. */
+    int (*open_path)(const struct arch_place *place, void **impl, struct arch_facts *facts,
+                     struct err *err);
+    int32_t (*encode)(const void *impl, const char *title, size_t n, int32_t *ids, int32_t max,
+                      bool *cut);
     void (*close)(void *impl);
     void *(*workspace_open)(const void *impl, int32_t max_titles, int32_t max_ids);
     void (*workspace_close)(void *ws);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/buf.h"
 #include "base/file.h"
@@ -12,6 +13,8 @@
 #include "data/tokenizer.h"
 #include "models/arch.h"
 #include "models/checkpoint.h"
+#include "models/fasttext_arch.h"
+#include "models/fasttext_file.h"
 #include "models/labels.h"
 
 enum { MAX_JSON = 16 << 20, SHORT_VERSION = 12 };
@@ -132,6 +135,16 @@ static int read_config(const char *path, json_t **config, struct model *m, struc
     return 0;
 }
 
+static void take_facts(struct model *m, const struct arch_facts *facts)
+{
+    m->info.parameters = facts->parameters;
+    m->info.weights_bytes = facts->weights_bytes;
+    m->info.max_tokens = facts->max_tokens;
+    m->info.n_labels = facts->n_labels;
+    m->info.precision = facts->precision;
+    m->info.kernels = facts->kernels;
+}
+
 static int open_weights(const char *dir, struct arch_source *src, struct model *m, struct err *err)
 {
     struct checkpoint *ck = NULL;
@@ -152,12 +165,45 @@ static int open_weights(const char *dir, struct arch_source *src, struct model *
     if (m->classes.n == 0 && facts.n_labels > 0 &&
         labels_numbered(facts.n_labels, &m->classes, err) != 0)
         return -1;
-    m->info.parameters = facts.parameters;
-    m->info.weights_bytes = facts.weights_bytes;
-    m->info.max_tokens = facts.max_tokens;
-    m->info.n_labels = facts.n_labels;
-    m->info.precision = facts.precision;
-    m->info.kernels = facts.kernels;
+    take_facts(m, &facts);
+    return 0;
+}
+
+/* A family that reads files of its own: fastText's. config NULL: path is such a file. */
+static int open_own(const char *path, const json_t *config, const struct model_options *opt,
+                    struct model *m, struct err *err)
+{
+    struct arch_facts facts = {0};
+    struct arch_place place = {path, config, &m->classes, opt->precision};
+    if (m->arch->open_path(&place, &m->impl, &facts, err) != 0)
+        return -1;
+    memcpy(m->info.sha256, facts.sha256, sizeof m->info.sha256);
+    if (m->classes.n == 0)
+        m->classes = facts.classes;
+    take_facts(m, &facts);
+    return 0;
+}
+
+static bool is_file(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+/* A bare file: fastText's alone are models by themselves. */
+static int open_file(const char *path, const struct model_options *opt, struct model *m,
+                     struct err *err)
+{
+    const char *slash = strrchr(path, '/');
+    if (!fasttext_file_is(path))
+        return err_set(err, ERR_FORMAT,
+                       "%s: neither a model's directory nor a file of fastText's (.bin, .ftz)",
+                       path);
+    m->arch = &fasttext_arch;
+    m->name = xstrdup(slash ? slash + 1 : path);
+    if (open_own(path, NULL, opt, m, err) != 0)
+        return -1;
+    m->version = file_path("%.*s", SHORT_VERSION, m->info.sha256);
     return 0;
 }
 
@@ -171,11 +217,14 @@ static int open_parts(const char *dir, const struct model_options *opt, struct m
     if (rc == 0 && labels_read(labels_path, config, m->arch->tokenizer == TOKENIZER_CHARACTERS,
                                &m->classes, err) != 0)
         rc = strstr(err->msg, labels_path) ? -1 : err_prefix(err, "%s", config_path);
-    if (rc == 0)
+    bool own = rc == 0 && m->arch->open_path;
+    if (own)
+        rc = open_own(dir, config, opt, m, err);
+    if (rc == 0 && !own)
         rc = tokenizer_open(dir, m->arch->tokenizer, &m->tokenizer, err);
-    if (rc == 0 && check_counts(config, m, err) != 0)
+    if (rc == 0 && !own && check_counts(config, m, err) != 0)
         rc = err_prefix(err, "%s", config_path);
-    if (rc == 0) {
+    if (rc == 0 && !own) {
         struct arch_source src = {.config_path = config_path,
                                   .config = config,
                                   .vocab_size = tokenizer_size(m->tokenizer),
@@ -203,7 +252,7 @@ int model_open_with(const char *dir, const struct model_options *opt, struct mod
     struct model *m = xcalloc(1, sizeof *m);
     struct err why;
     err = err ? err : &why; /* messages are read and added to on the way */
-    if (open_parts(dir, opt, m, err) != 0) {
+    if ((is_file(dir) ? open_file : open_parts)(dir, opt, m, err) != 0) {
         model_close(m);
         return -1;
     }
@@ -236,8 +285,9 @@ const struct model_info *model_info(const struct model *m)
 int32_t model_encode(const struct model *m, const char *title, size_t n, int32_t *ids, int32_t max,
                      bool *cut)
 {
-    return tokenizer_encode(m->tokenizer, title, n, ids,
-                            max < m->info.max_tokens ? max : m->info.max_tokens, cut);
+    max = max < m->info.max_tokens ? max : m->info.max_tokens;
+    return m->arch->encode ? m->arch->encode(m->impl, title, n, ids, max, cut)
+                           : tokenizer_encode(m->tokenizer, title, n, ids, max, cut);
 }
 
 struct workspace *workspace_open(const struct model *m, int32_t max_titles, int32_t max_ids)

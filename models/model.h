@@ -57,7 +57,7 @@ struct model;
 struct workspace;
 
 /* dir as transformers saves it, or as this project does: config.json, weights, the tokenizer's files,
- * labels. */
+ * labels; or one of fastText's files (.bin, .ftz). */
 int model_open(const char *dir, enum precision precision, struct model **out, struct err *err);
 /* How a plain linear head on a transformer's rows is read: on the pooled first row, on the first row
  * (XLNet, T5: the last) as it is, or as the family and file suggest (pooled where there is a
@@ -85,7 +85,7 @@ bool workspace_profile(struct workspace *ws, struct profile *p);
 struct workspace *workspace_open(const struct model *m, int32_t max_titles, int32_t max_ids);
 void workspace_close(struct workspace *ws); /* NULL allowed */
 
-/* probabilities[n][n_labels], rows sum to 1. An empty batch is a no-op. Ids outside the vocabulary
+/* probabilities[n][n_labels], rows sum to 1 (fastText's one-vs-all: each for itself). An empty batch is a no-op. Ids outside the vocabulary
  * are a programming error. */
 void model_classify(const struct model *m, struct workspace *ws, const struct batch *b,
                     float *probabilities);

@@ -1,0 +1,229 @@
+#include "models/fasttext.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "data/utf8.h"
+#include "models/arch.h"
+#include "ops/rows.h"
+#include "ops/softmax.h"
+
+enum { AHEAD = 8 /* rows fetched before they are added */, MAX_WORDS = 8192 };
+
+/* Huffman's tree over labels by their counts, leaves first; of an inner node the row of W that decides. */
+struct node {
+    int32_t left, right; /* -1: a leaf */
+    int64_t count;
+};
+
+struct fasttext {
+    struct fasttext_dict dict;
+    enum fasttext_tokens tokens;
+    bool folded;
+    int32_t width, padded; /* of a row of the table; its stride */
+    int32_t outputs;       /* rows of W that decide: labels, or hs' inner nodes */
+    float *table, *w;      /* w [outputs, dim]; NULL when folded */
+    int64_t rows;
+    struct node *tree; /* hs: [2 labels - 1] */
+};
+
+/* As the program builds it: leaves from the rarest, two queues. */
+static void build_tree(struct fasttext *m)
+{
+    const struct fasttext_dict *d = &m->dict;
+    int32_t n = d->n_labels, leaf = n - 1, inner = n;
+    m->tree = xcalloc((size_t)(2 * n), sizeof *m->tree);
+    for (int32_t i = 0; i < 2 * n; i++)
+        m->tree[i] = (struct node){-1, -1, (int64_t)1e15};
+    for (int32_t i = 0; i < n; i++)
+        m->tree[i].count = d->entries[d->n_words + i].count;
+    for (int32_t i = n; i < 2 * n - 1; i++) {
+        int32_t least[2];
+        for (int k = 0; k < 2; k++)
+            least[k] = leaf >= 0 && m->tree[leaf].count < m->tree[inner].count ? leaf-- : inner++;
+        m->tree[i] =
+            (struct node){least[0], least[1], m->tree[least[0]].count + m->tree[least[1]].count};
+    }
+}
+
+static int check_row(const float *row, int32_t n, int64_t i, struct err *err)
+{
+    for (int32_t k = 0; k < n; k++)
+        if (!isfinite(row[k]))
+            return err_set(err, ERR_NUMERIC, "row %lld of its matrices holds what is not a number",
+                           (long long)i);
+    return 0;
+}
+
+static int fill(struct fasttext *m, const struct fasttext_file *f, struct err *err)
+{
+    int32_t dim = m->dict.args.dim;
+    float *row = xmalloc(((size_t)dim + ROWS_PAD) * sizeof *row);
+    int rc = 0;
+    m->w = xcalloc((size_t)m->outputs * (size_t)dim + ROWS_PAD, sizeof *m->w);
+    for (int32_t o = 0; o < m->outputs && rc == 0; o++) {
+        fasttext_matrix_row(&f->output, o, m->w + (size_t)o * (size_t)dim);
+        rc = check_row(m->w + (size_t)o * (size_t)dim, dim, o, err);
+    }
+    m->table =
+        arch_table_alloc(((size_t)m->rows * (size_t)m->padded + ROWS_PAD) * sizeof *m->table);
+    for (int64_t i = 0; i < m->rows && rc == 0; i++) {
+        float *to = m->table + (size_t)i * (size_t)m->padded;
+        fasttext_matrix_row(&f->input, i, row);
+        memset(to, 0, (size_t)m->padded * sizeof *to);
+        if (m->folded)
+            rows()->affine(to, row, m->w, NULL, dim, m->outputs);
+        else
+            memcpy(to, row, (size_t)dim * sizeof *to);
+        rc = check_row(to, m->width, i, err);
+    }
+    free(row);
+    if (m->folded) {
+        free(m->w);
+        m->w = NULL;
+    }
+    return rc;
+}
+
+int fasttext_make(struct fasttext_file *f, enum fasttext_tokens tokens, struct fasttext **out,
+                  struct err *err)
+{
+    struct fasttext *m = xcalloc(1, sizeof *m);
+    bool hs = f->dict.args.loss == FASTTEXT_HS;
+    m->rows = fasttext_dict_rows(&f->dict);
+    m->dict = f->dict;
+    f->dict = (struct fasttext_dict){0};
+    m->tokens = tokens;
+    m->outputs = hs ? m->dict.n_labels - 1 : m->dict.n_labels;
+    m->folded = m->outputs <= m->dict.args.dim;
+    m->width = m->folded ? m->outputs : m->dict.args.dim;
+    m->padded = (m->width + 3) / 4 * 4;
+    if (hs)
+        build_tree(m);
+    if (fill(m, f, err) != 0) {
+        fasttext_free(m);
+        return -1;
+    }
+    *out = m;
+    return 0;
+}
+
+void fasttext_free(struct fasttext *m)
+{
+    if (!m)
+        return;
+    fasttext_dict_done(&m->dict);
+    free(m->table);
+    free(m->w);
+    free(m->tree);
+    free(m);
+}
+
+const struct fasttext_dict *fasttext_dictionary(const struct fasttext *m)
+{
+    return &m->dict;
+}
+
+int64_t fasttext_bytes(const struct fasttext *m)
+{
+    return (m->rows * m->padded + (m->w ? (int64_t)m->outputs * m->dict.args.dim : 0)) *
+           (int64_t)sizeof(float);
+}
+
+int32_t fasttext_encode(const struct fasttext *m, const char *title, size_t n, int32_t *rows,
+                        int32_t max, bool *cut)
+{
+    uint32_t hashes[MAX_WORDS];
+    struct fasttext_line l = {.d = &m->dict,
+                              .rows = rows,
+                              .max = max,
+                              .hashes = hashes,
+                              .max_words = MAX_WORDS,
+                              .label = -1};
+    fasttext_line_title(&l, m->tokens, title, n);
+    if (cut)
+        *cut = l.cut;
+    return l.n;
+}
+
+size_t fasttext_scratch(const struct fasttext *m)
+{
+    return (size_t)m->padded + (size_t)m->outputs + ROWS_PAD;
+}
+
+typedef float v4 __attribute__((vector_size(16)));
+
+/* The mean of rows. */
+static void mean(const struct fasttext *m, const int32_t *rows, int32_t n, float *sum)
+{
+    size_t stride = (size_t)m->padded;
+    memset(sum, 0, stride * sizeof *sum);
+    for (int32_t i = 0; i < n; i++) {
+        const float *row = m->table + (size_t)rows[i] * stride;
+        if (i + AHEAD < n) {
+            const char *next = (const char *)(m->table + (size_t)rows[i + AHEAD] * stride);
+            for (size_t b = 0; b < stride * sizeof *row; b += 64)
+                __builtin_prefetch(next + b);
+            __builtin_prefetch(next + stride * sizeof *row - 1);
+        }
+        for (size_t k = 0; k < stride; k += 4) {
+            v4 a, b;
+            memcpy(&a, sum + k, sizeof a);
+            memcpy(&b, row + k, sizeof b);
+            a += b;
+            memcpy(sum + k, &a, sizeof a);
+        }
+    }
+    for (size_t k = 0; k < stride && n > 0; k++)
+        sum[k] /= (float)n;
+}
+
+static float sigmoid(float x)
+{
+    return 1.0f / (1.0f + expf(-x));
+}
+
+/* Each leaf's product of decisions on the way from the root. */
+static void walk(const struct fasttext *m, const float *logits, int32_t node, float p, float *out)
+{
+    const struct node *t = &m->tree[node];
+    if (t->left < 0) {
+        out[node] = p;
+        return;
+    }
+    float right = sigmoid(logits[node - m->dict.n_labels]);
+    walk(m, logits, t->left, p * (1.0f - right), out);
+    walk(m, logits, t->right, p * right, out);
+}
+
+void fasttext_probabilities(const struct fasttext *m, const int32_t *rows_, int32_t n,
+                            float *scratch, float *p)
+{
+    float *logits = scratch;
+    mean(m, rows_, n, scratch);
+    if (!m->folded) {
+        logits = scratch + m->padded;
+        rows()->affine(logits, scratch, m->w, NULL, m->dict.args.dim, m->outputs);
+    }
+    if (m->dict.args.loss == FASTTEXT_HS)
+        walk(m, logits, 2 * m->dict.n_labels - 2, 1.0f, p);
+    else if (m->dict.args.loss == FASTTEXT_SOFTMAX)
+        softmax_row(p, logits, m->outputs);
+    else
+        for (int32_t o = 0; o < m->outputs; o++)
+            p[o] = sigmoid(logits[o]);
+}
+
+enum fasttext_tokens fasttext_guess_tokens(const struct fasttext_dict *d)
+{
+    int32_t longer = 0;
+    for (int32_t i = 0; i < d->n_words; i++) {
+        const char *name = fasttext_dict_name(d, i);
+        size_t n = strlen(name), at = 0;
+        (void)utf8_next(name, n ? n : 1, &at);
+        longer += n > 0 && at < n && strcmp(name, "</s>") != 0;
+    }
+    return longer * 10 <= d->n_words ? FASTTEXT_CHARACTERS : FASTTEXT_SPACES;
+}
