@@ -230,7 +230,6 @@ void fasttext_line_token(struct fasttext_line *l, const char *s, size_t n)
 void fasttext_line_end(struct fasttext_line *l)
 {
     const struct fasttext_args *a = &l->d->args;
-    fasttext_line_token(l, end_of_line, END_LEN);
     for (int32_t i = 0; i < l->n_words && a->bucket > 0; i++) {
         uint64_t h = (uint64_t)(int64_t)(int32_t)l->hashes[i];
         for (int32_t j = i + 1; j < l->n_words && j < i + a->word_ngrams; j++) {
@@ -246,22 +245,34 @@ static bool separates(char c)
     return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\v' || c == '\f' || c == '\0';
 }
 
-void fasttext_line_title(struct fasttext_line *l, enum fasttext_tokens how, const char *title,
-                         size_t n)
+void fasttext_tokens_each(enum fasttext_tokens how, const char *title, size_t n,
+                          fasttext_token *token, void *arg)
 {
     for (size_t i = 0; i < n;) {
         size_t from = i;
         if (how == FASTTEXT_CHARACTERS) {
             if (!utf8_is_space(utf8_next(title, n, &i)))
-                fasttext_line_token(l, title + from, i - from);
+                token(arg, title + from, i - from);
             continue;
         }
         while (i < n && !separates(title[i]))
             i++;
         if (i > from)
-            fasttext_line_token(l, title + from, i - from);
+            token(arg, title + from, i - from);
         else
             i++;
     }
+    token(arg, end_of_line, END_LEN);
+}
+
+static void read_token(void *arg, const char *s, size_t n)
+{
+    fasttext_line_token(arg, s, n);
+}
+
+void fasttext_line_title(struct fasttext_line *l, enum fasttext_tokens how, const char *title,
+                         size_t n)
+{
+    fasttext_tokens_each(how, title, n, read_token, l);
     fasttext_line_end(l);
 }

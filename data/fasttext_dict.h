@@ -84,11 +84,16 @@ struct fasttext_line {
     bool cut;      /* rows or words were left out */
 };
 void fasttext_line_token(struct fasttext_line *l, const char *s, size_t n);
-/* "</s>" and the n-grams. */
+/* The n-grams. */
 void fasttext_line_end(struct fasttext_line *l);
 
 /* How a title becomes tokens: each character (white space separates), or what white space separates. */
 enum fasttext_tokens { FASTTEXT_CHARACTERS, FASTTEXT_SPACES };
+/* Every token of a title and, at its end, "</s>". */
+typedef void fasttext_token(void *arg, const char *s, size_t n);
+void fasttext_tokens_each(enum fasttext_tokens how, const char *title, size_t n,
+                          fasttext_token *token, void *arg);
+/* The whole of it: tokens and n-grams. */
 void fasttext_line_title(struct fasttext_line *l, enum fasttext_tokens how, const char *title,
                          size_t n);
 

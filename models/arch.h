@@ -44,6 +44,7 @@ struct arch_facts {
     int64_t parameters, weights_bytes;
     int32_t max_tokens;
     int32_t n_labels;         /* 0: it has no head */
+    bool each_for_itself;     /* probabilities do not sum to 1: one-vs-all */
     enum precision precision; /* what runs */
     const char *kernels;      /* the matrix product's name, or NULL; the model's */
 };

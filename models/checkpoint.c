@@ -216,7 +216,7 @@ static bool may_be_weights(const char *name)
 
 bool checkpoint_is_weights(const char *name)
 {
-    return ends_with(name, ".safetensors") || may_be_weights(name);
+    return ends_with(name, ".safetensors") || ends_with(name, ".ftz") || may_be_weights(name);
 }
 
 static int open_other(const char *dir, struct checkpoint *ck, struct err *err)

@@ -7,16 +7,11 @@
 #include "base/buf.h"
 #include "data/utf8.h"
 #include "models/arch.h"
+#include "models/fasttext_tree.h"
 #include "ops/rows.h"
 #include "ops/softmax.h"
 
 enum { AHEAD = 8 /* rows fetched before they are added */, MAX_WORDS = 8192 };
-
-/* Huffman's tree over labels by their counts, leaves first; of an inner node the row of W that decides. */
-struct node {
-    int32_t left, right; /* -1: a leaf */
-    int64_t count;
-};
 
 struct fasttext {
     struct fasttext_dict dict;
@@ -26,27 +21,8 @@ struct fasttext {
     int32_t outputs;       /* rows of W that decide: labels, or hs' inner nodes */
     float *table, *w;      /* w [outputs, dim]; NULL when folded */
     int64_t rows;
-    struct node *tree; /* hs: [2 labels - 1] */
+    struct fasttext_tree *tree; /* hs */
 };
-
-/* As the program builds it: leaves from the rarest, two queues. */
-static void build_tree(struct fasttext *m)
-{
-    const struct fasttext_dict *d = &m->dict;
-    int32_t n = d->n_labels, leaf = n - 1, inner = n;
-    m->tree = xcalloc((size_t)(2 * n), sizeof *m->tree);
-    for (int32_t i = 0; i < 2 * n; i++)
-        m->tree[i] = (struct node){-1, -1, (int64_t)1e15};
-    for (int32_t i = 0; i < n; i++)
-        m->tree[i].count = d->entries[d->n_words + i].count;
-    for (int32_t i = n; i < 2 * n - 1; i++) {
-        int32_t least[2];
-        for (int k = 0; k < 2; k++)
-            least[k] = leaf >= 0 && m->tree[leaf].count < m->tree[inner].count ? leaf-- : inner++;
-        m->tree[i] =
-            (struct node){least[0], least[1], m->tree[least[0]].count + m->tree[least[1]].count};
-    }
-}
 
 static int check_row(const float *row, int32_t n, int64_t i, struct err *err)
 {
@@ -87,6 +63,16 @@ static int fill(struct fasttext *m, const struct fasttext_file *f, struct err *e
     return rc;
 }
 
+/* A few bytes of codes may ask for a row each. */
+static int too_large(const struct fasttext *m, struct err *err)
+{
+    double bytes = (double)m->rows * m->padded * sizeof(float), most = (double)((size_t)16 << 30);
+    return bytes <= most
+               ? 0
+               : err_set(err, ERR_FORMAT, "its %lld rows would take %.1f GB, %.0f GB at most",
+                         (long long)m->rows, bytes / 1e9, most / 1e9);
+}
+
 int fasttext_make(struct fasttext_file *f, enum fasttext_tokens tokens, struct fasttext **out,
                   struct err *err)
 {
@@ -101,8 +87,8 @@ int fasttext_make(struct fasttext_file *f, enum fasttext_tokens tokens, struct f
     m->width = m->folded ? m->outputs : m->dict.args.dim;
     m->padded = (m->width + 3) / 4 * 4;
     if (hs)
-        build_tree(m);
-    if (fill(m, f, err) != 0) {
+        m->tree = fasttext_tree_open(&m->dict);
+    if (too_large(m, err) != 0 || fill(m, f, err) != 0) {
         fasttext_free(m);
         return -1;
     }
@@ -117,7 +103,7 @@ void fasttext_free(struct fasttext *m)
     fasttext_dict_done(&m->dict);
     free(m->table);
     free(m->w);
-    free(m->tree);
+    fasttext_tree_close(m->tree);
     free(m);
 }
 
@@ -185,17 +171,16 @@ static float sigmoid(float x)
     return 1.0f / (1.0f + expf(-x));
 }
 
-/* Each leaf's product of decisions on the way from the root. */
-static void walk(const struct fasttext *m, const float *logits, int32_t node, float p, float *out)
+/* One-vs-all goes through the program's table: 512 steps over -8 .. 8. */
+static float sigmoid_in_steps(float x)
 {
-    const struct node *t = &m->tree[node];
-    if (t->left < 0) {
-        out[node] = p;
-        return;
-    }
-    float right = sigmoid(logits[node - m->dict.n_labels]);
-    walk(m, logits, t->left, p * (1.0f - right), out);
-    walk(m, logits, t->right, p * right, out);
+    enum { STEPS = 512, END = 8 };
+    if (x < -END)
+        return 0.0f;
+    if (x > END)
+        return 1.0f;
+    int step = (int)((x + END) * STEPS / END / 2);
+    return sigmoid((float)(step * 2 * END) / STEPS - END);
 }
 
 void fasttext_probabilities(const struct fasttext *m, const int32_t *rows_, int32_t n,
@@ -208,12 +193,12 @@ void fasttext_probabilities(const struct fasttext *m, const int32_t *rows_, int3
         rows()->affine(logits, scratch, m->w, NULL, m->dict.args.dim, m->outputs);
     }
     if (m->dict.args.loss == FASTTEXT_HS)
-        walk(m, logits, 2 * m->dict.n_labels - 2, 1.0f, p);
+        fasttext_tree_probabilities(m->tree, logits, p);
     else if (m->dict.args.loss == FASTTEXT_SOFTMAX)
         softmax_row(p, logits, m->outputs);
     else
         for (int32_t o = 0; o < m->outputs; o++)
-            p[o] = sigmoid(logits[o]);
+            p[o] = sigmoid_in_steps(logits[o]);
 }
 
 enum fasttext_tokens fasttext_guess_tokens(const struct fasttext_dict *d)

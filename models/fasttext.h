@@ -2,7 +2,7 @@
  * rows.  The mean of products is the product of the mean, so every row is multiplied by W when a model is
  * opened, and a title is gathers, adds and one pass over its labels; where labels are more than
  * dimensions, rows stay as they are.  Probabilities are the fasttext program's to rounding, less the 1e-5 that
- * it adds to each before it takes a logarithm. */
+ * it adds to each (with hs: to each decision) before it takes a logarithm. */
 #ifndef MODELS_FASTTEXT_H
 #define MODELS_FASTTEXT_H
 

@@ -129,6 +129,7 @@ static int make(const struct arch_place *place, const char *path, struct fasttex
     facts->weights_bytes = fasttext_bytes(m->m);
     facts->max_tokens = MAX_ROWS;
     facts->n_labels = m->n_labels;
+    facts->each_for_itself = fasttext_dictionary(m->m)->args.loss == FASTTEXT_OVA;
     facts->precision = PRECISION_FP32;
     return 0;
 }

@@ -1,6 +1,6 @@
 #include "models/fasttext_file.h"
 
-#include <math.h>
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -307,11 +307,18 @@ void fasttext_matrix_row(const struct fasttext_matrix *m, int64_t i, float *out)
     }
 }
 
-static void put_matrix(struct buf *b, int64_t rows, int64_t columns, const float *x)
+static unsigned char *put(unsigned char *p, const void *x, size_t n)
 {
-    buf_put(b, &rows, 8);
-    buf_put(b, &columns, 8);
-    buf_put(b, x, (size_t)rows * (size_t)columns * sizeof *x);
+    memcpy(p, x, n);
+    return p + n;
+}
+
+static unsigned char *put_matrix(unsigned char *p, int64_t rows, int64_t columns, const float *x)
+{
+    p = put(p, "", 1); /* not quantised */
+    p = put(p, &rows, 8);
+    p = put(p, &columns, 8);
+    return put(p, x, (size_t)rows * (size_t)columns * sizeof *x);
 }
 
 int fasttext_file_write(const char *path, const struct fasttext_dict *d, const float *input,
@@ -322,25 +329,26 @@ int fasttext_file_write(const char *path, const struct fasttext_dict *d, const f
                             a->neg,  a->word_ngrams,   a->loss, a->model, a->bucket, a->minn,
                             a->maxn, a->lr_update_rate};
     const int32_t sizes[] = {d->n, d->n_words, d->n_labels};
-    const int64_t more[] = {d->n_tokens, -1};
-    struct buf b;
-    buf_init(&b, SIZE_MAX / 2);
-    buf_put(&b, head, sizeof head);
-    buf_put(&b, &a->t, sizeof a->t);
-    buf_put(&b, sizes, sizeof sizes);
-    buf_put(&b, more, sizeof more);
+    const int64_t more[] = {d->n_tokens, -1}, rows = fasttext_dict_rows(d);
+    size_t len = sizeof head + sizeof a->t + sizeof sizes + sizeof more + 2 * 17 +
+                 ((size_t)rows + (size_t)d->n_labels) * (size_t)a->dim * sizeof(float);
+    for (int32_t i = 0; i < d->n; i++)
+        len += d->entries[i].len + 1 + 8 + 1;
+    unsigned char *file = xmalloc(len), *p = put(file, head, sizeof head);
+    p = put(p, &a->t, sizeof a->t);
+    p = put(p, sizes, sizeof sizes);
+    p = put(p, more, sizeof more);
     for (int32_t i = 0; i < d->n; i++) {
         const struct fasttext_entry *e = &d->entries[i];
         int8_t type = e->is_label;
-        buf_put(&b, d->text + e->name, e->len + 1);
-        buf_put(&b, &e->count, 8);
-        buf_put(&b, &type, 1);
+        p = put(p, d->text + e->name, e->len + 1);
+        p = put(p, &e->count, 8);
+        p = put(p, &type, 1);
     }
-    buf_put(&b, "", 1);
-    put_matrix(&b, fasttext_dict_rows(d), a->dim, input);
-    buf_put(&b, "", 1);
-    put_matrix(&b, d->n_labels, a->dim, output);
-    int rc = file_replace(path, b.data, b.len, err);
-    buf_done(&b);
+    p = put_matrix(p, rows, a->dim, input);
+    p = put_matrix(p, d->n_labels, a->dim, output);
+    assert((size_t)(p - file) == len);
+    int rc = file_replace(path, file, len, err);
+    free(file);
     return rc;
 }

@@ -141,6 +141,7 @@ static void take_facts(struct model *m, const struct arch_facts *facts)
     m->info.weights_bytes = facts->weights_bytes;
     m->info.max_tokens = facts->max_tokens;
     m->info.n_labels = facts->n_labels;
+    m->info.each_for_itself = facts->each_for_itself;
     m->info.precision = facts->precision;
     m->info.kernels = facts->kernels;
 }

@@ -44,6 +44,7 @@ struct model_info {
     int64_t parameters;
     int64_t weights_bytes;    /* as held in memory for inference */
     int32_t max_tokens;       /* longer titles are cut here */
+    bool each_for_itself;     /* probabilities do not sum to 1: fastText's one-vs-all */
     enum precision precision; /* what runs, never AUTO */
     const char *kernels;      /* the matrix product's name for logs, or NULL */
 };

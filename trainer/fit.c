@@ -59,6 +59,11 @@ static int same_kind(const struct fit *f, const struct model_info *info, struct 
                          "%s holds a model of other classes: --overwrite replaces it", f->out.path);
 }
 
+static bool is_arch(const struct fit *f, const char *arch)
+{
+    return strcmp(options_str(f->o, "arch"), arch) == 0;
+}
+
 /* Opens what was written, as a worker would, and measures that. made: just now, by these options. */
 static int final_reports(const struct fit *f, bool made, struct err *err)
 {
@@ -70,6 +75,9 @@ static int final_reports(const struct fit *f, bool made, struct err *err)
         return -1;
     }
     double dev = report_on(m, &f->corpus.dev, "dev", f->pool, f->console);
+    if (is_arch(f,
+                "fasttext")) /* as its users know it; one label a title, so both are the accuracy */
+        (void)fprintf(f->console, "\nN\t%zu\nP@1\t%.3f\nR@1\t%.3f\n", f->corpus.dev.n, dev, dev);
     if (f->corpus.test.n)
         (void)report_on(m, &f->corpus.test, "test", f->pool, f->console);
     char s[24];
@@ -82,7 +90,7 @@ static int final_reports(const struct fit *f, bool made, struct err *err)
 
 static bool in_steps(const struct fit *f)
 {
-    return strcmp(options_str(f->o, "arch"), "linear") != 0;
+    return !is_arch(f, "linear") && !is_arch(f, "fasttext");
 }
 
 /* --resume where a finished model lies and no checkpoint: there is nothing left to do. */
@@ -101,9 +109,10 @@ static int train(struct fit *f, struct err *err)
         (void)fprintf(f->console, "%s holds a finished model: nothing to resume\n", f->out.path);
         return final_reports(f, false, err);
     }
-    int rc = !in_steps(f) ? fit_linear(f, err)
-             : f->vocab   ? fit_textcnn(f, err)
-                          : fit_transformer(f, err);
+    int rc = is_arch(f, "linear")     ? fit_linear(f, err)
+             : is_arch(f, "fasttext") ? fit_fasttext(f, err)
+             : is_arch(f, "textcnn")  ? fit_textcnn(f, err)
+                                      : fit_transformer(f, err);
     if (in_steps(f))
         stop_release();
     if (rc == 0)
@@ -142,7 +151,7 @@ int fit_run(struct fit *f, const char *out, enum outdir_mode mode, struct err *e
 
 static int run_here(struct fit *f, const char *out, enum outdir_mode mode, struct err *err)
 {
-    int rc = fit_is_transformer(options_str(f->o, "arch")) ? 0 : pack_characters(f, err);
+    int rc = is_arch(f, "textcnn") || is_arch(f, "linear") ? pack_characters(f, err) : 0;
     if (rc == 0)
         rc = outdir_open(&f->out, out, mode, err);
     if (rc == 0) {

@@ -13,7 +13,7 @@
 #include "trainer/outdir.h"
 
 #define FIT_TRANSFORMERS "bert|ernie|electra|albert|nezha|xlnet|t5|mt5"
-#define FIT_ARCHS "textcnn|linear|" FIT_TRANSFORMERS
+#define FIT_ARCHS "textcnn|linear|fasttext|" FIT_TRANSFORMERS
 
 struct fit {
     const struct options *o;
@@ -36,7 +36,7 @@ enum fit_role {
     FIT_COURSE   /* that, and a fit cannot be resumed with another value */
 };
 struct fit_option {
-    /* family "": all of them; "steps": those that are trained in steps; "transformer" */
+    /* "": all families; else words: names of families, "transformer", "steps" for TextCNN and transformers */
     const char *name, *family;
     enum fit_role role;
 };
@@ -54,6 +54,7 @@ int fit_run(struct fit *f, const char *out, enum outdir_mode mode, struct err *e
  * 128 + a signal's number when it stopped on request after saying how to go on. */
 int fit_textcnn(struct fit *f, struct err *err);
 int fit_linear(struct fit *f, struct err *err);
+int fit_fasttext(struct fit *f, struct err *err);
 int fit_transformer(struct fit *f, struct err *err);
 
 /* Puts the preset's values in the place of defaults: --preset's, else the family's own.  Called when all

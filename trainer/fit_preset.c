@@ -23,9 +23,20 @@ static const struct preset {
     {"t5", "lr", "1e-4", false},        {"mt5", "lr", "3e-4", false},
 };
 
+/* Of the fasttext program's supervised mode, where the table's are another family's. */
+static int fasttext_defaults(struct options *o, struct err *err)
+{
+    static const char why[] = "the fasttext program's";
+    return options_set_default(o, "epochs", "5", why, err) != 0
+               ? -1
+               : options_set_default(o, "lr", "0.1", why, err);
+}
+
 int fit_preset(struct options *o, struct err *err)
 {
     const char *arch = options_str(o, "arch"), *preset = options_str(o, "preset");
+    if (arch && strcmp(arch, "fasttext") == 0)
+        return fasttext_defaults(o, err);
     if (!preset)
         preset = arch && fit_is_transformer(arch) ? arch : "none";
     if (strcmp(preset, "none") == 0)

@@ -12,12 +12,13 @@
 #include "trainer/history.h"
 #include "trainer/lineage.h"
 
-/* A model is there when model.safetensors is. The first N_MEANING files give the weights their
- * meaning and come before them. */
+/* A model is there when its weights are, in one of N_WEIGHTS files. The first N_MEANING files give them
+ * their meaning and come before them. */
 static const char *const files[] = {
     "vocab.txt",  "spiece.model", "tokenizer_config.json", "special_tokens_map.json",
-    "labels.txt", "config.json",  "model.safetensors",     HISTORY_FILE};
-enum { N_FILES = sizeof files / sizeof *files, N_MEANING = 6, WEIGHTS = 6 };
+    "labels.txt", "config.json",  "model.safetensors",     "model.bin",
+    HISTORY_FILE};
+enum { N_FILES = sizeof files / sizeof *files, N_MEANING = 6, N_WEIGHTS = 2 };
 /* What is told of a model, not needed to run it: gone before the weights change, there after them. */
 static const char *const told[] = {HISTORY_FILE, LINEAGE_FILE};
 
@@ -29,6 +30,14 @@ static bool holds(const char *dir, const char *name)
     return yes;
 }
 
+static bool holds_weights(const char *dir)
+{
+    bool yes = false;
+    for (int i = N_MEANING; i < N_MEANING + N_WEIGHTS; i++)
+        yes = yes || holds(dir, files[i]);
+    return yes;
+}
+
 int outdir_check(const char *path, enum outdir_mode mode, struct err *err)
 {
     if (mode != OUTDIR_NEW)
@@ -37,7 +46,7 @@ int outdir_check(const char *path, enum outdir_mode mode, struct err *err)
         return err_set(err, ERR_CONFLICT,
                        "%s holds an unfinished fit: --resume continues it, --overwrite starts anew",
                        path);
-    if (holds(path, "model.safetensors") || holds(path, "config.json"))
+    if (holds_weights(path) || holds(path, "config.json"))
         return err_set(err, ERR_CONFLICT, "%s holds a model already: --overwrite replaces it",
                        path);
     return 0;
@@ -93,7 +102,7 @@ int outdir_open(struct outdir *o, const char *path, enum outdir_mode mode, struc
     }
     if (mode == OUTDIR_OVERWRITE)
         (void)unlink(o->checkpoint);
-    o->has_model = holds(path, "model.safetensors");
+    o->has_model = holds_weights(path);
     o->has_checkpoint = file_exists(o->checkpoint);
     return 0;
 }
@@ -144,11 +153,12 @@ int outdir_commit(struct outdir *o, struct err *err)
         (void)unlink(path);
         free(path);
     }
-    char *weights = file_path("%s/%s", o->path, files[WEIGHTS]);
-    if (!same)
-        (void)unlink(
-            weights); /* until the new ones come, there is no model rather than a mixed one */
-    free(weights);
+    /* Until the new ones come, there is no model rather than a mixed one. */
+    for (int i = N_MEANING; i < N_MEANING + N_WEIGHTS && !same; i++) {
+        char *weights = file_path("%s/%s", o->path, files[i]);
+        (void)unlink(weights);
+        free(weights);
+    }
     int rc = 0;
     for (int i = 0; rc == 0 && i < N_FILES; i++) {
         char *from = file_path("%s/%s", o->staging, files[i]);

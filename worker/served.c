@@ -76,7 +76,8 @@ int served_warm_up(const struct model *m, struct err *err)
         float sum = 0;
         for (int32_t k = 0; k < info->n_labels; k++)
             sum += p[i * info->n_labels + k];
-        if (!(fabsf(sum - 1) < 1e-3f))
+        if (info->each_for_itself ? !(sum >= 0 && sum <= (float)info->n_labels)
+                                  : !(fabsf(sum - 1) < 1e-3f))
             rc = err_set(err, ERR_NUMERIC, "its probabilities of a plain title sum to %g",
                          (double)sum);
     }

@@ -1,0 +1,132 @@
+#include "trainer/fasttext_corpus.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+
+enum { MAX_ROWS = 65536, MAX_WORDS = 65536 };
+
+static void label_name(const struct classes *c, int32_t i, char *out, size_t n)
+{
+    bool spaced = strpbrk(c->names[i], " \t\v\f\r") != NULL;
+    if (spaced)
+        (void)snprintf(out, n, "__label__%d", (int)i);
+    else
+        (void)snprintf(out, n, "__label__%s", c->names[i]);
+}
+
+/* Every token of every title once more counted. */
+static void count_token(void *arg, const char *s, size_t n)
+{
+    struct fasttext_dict *d = arg;
+    int32_t at = fasttext_dict_add(d, s, n, 0, false); /* which may move the entries */
+    d->entries[at].count++;
+    d->n_tokens++;
+}
+
+static int by_count(const void *a, const void *b)
+{
+    const struct fasttext_entry *x = a, *y = b;
+    if (x->is_label != y->is_label)
+        return x->is_label - y->is_label;
+    if (x->count != y->count)
+        return x->count > y->count ? -1 : 1;
+    return x->name < y->name ? -1 : 1; /* who came first */
+}
+
+/* The counted entries as a dictionary in fastText's order. */
+static int arrange(struct fasttext_dict *all, const struct fasttext_args *args,
+                   struct fasttext_dict *d, struct err *err)
+{
+    qsort(all->entries, (size_t)all->n, sizeof *all->entries, by_count);
+    fasttext_dict_start(d);
+    d->args = *args;
+    d->n_tokens = all->n_tokens;
+    for (int32_t i = 0; i < all->n; i++) {
+        const struct fasttext_entry *e = &all->entries[i];
+        if (e->is_label || e->count >= args->min_count)
+            (void)fasttext_dict_add(d, all->text + e->name, e->len, e->count, e->is_label);
+    }
+    if (d->n_words == 0)
+        return err_set(err, ERR_FORMAT, "no word is seen %d times (--min-count)",
+                       (int)args->min_count);
+    if (fasttext_dict_rows(d) > INT32_MAX)
+        return err_set(err, ERR_USAGE, "%lld rows are too many: try a smaller --bucket",
+                       (long long)fasttext_dict_rows(d));
+    fasttext_dict_finish(d);
+    return 0;
+}
+
+static void make_lines(const struct dataset *titles, enum fasttext_tokens tokens,
+                       const int32_t *label, const struct fasttext_dict *d,
+                       struct fasttext_lines *l)
+{
+    int32_t *rows = xmalloc(MAX_ROWS * sizeof *rows);
+    uint32_t *hashes = xmalloc(MAX_WORDS * sizeof *hashes);
+    size_t n = 0, room = 1 << 16;
+    l->rows = xmalloc(room * sizeof *l->rows);
+    l->start = xmalloc((titles->n + 1) * sizeof *l->start);
+    l->label = xmalloc((titles->n + 1) * sizeof *l->label);
+    l->start[0] = 0;
+    for (size_t i = 0; i < titles->n; i++) {
+        struct fasttext_line line = {.d = d,
+                                     .rows = rows,
+                                     .max = MAX_ROWS,
+                                     .hashes = hashes,
+                                     .max_words = MAX_WORDS,
+                                     .label = -1};
+        fasttext_line_title(&line, tokens, titles->text + titles->offset[i],
+                            titles->offset[i + 1] - titles->offset[i]);
+        if (line.n == 0 || n + (size_t)line.n > INT32_MAX)
+            continue; /* nothing is known of it */
+        if (n + (size_t)line.n > room)
+            l->rows = xrealloc(l->rows, (room = 2 * (n + (size_t)line.n)) * sizeof *l->rows);
+        memcpy(l->rows + n, rows, (size_t)line.n * sizeof *rows);
+        n += (size_t)line.n;
+        l->label[l->n++] = label[titles->labels[i]];
+        l->start[l->n] = (int32_t)n;
+    }
+    free(rows);
+    free(hashes);
+}
+
+int fasttext_corpus_make(const struct dataset *titles, const struct classes *classes,
+                         const struct fasttext_args *args, enum fasttext_tokens tokens,
+                         struct fasttext_dict *d, struct fasttext_lines *l, struct err *err)
+{
+    struct fasttext_dict all;
+    char name[DATASET_MAX_CLASS_NAME + 16];
+    int32_t *label = xcalloc((size_t)classes->n, sizeof *label);
+    *d = (struct fasttext_dict){0};
+    *l = (struct fasttext_lines){0};
+    fasttext_dict_start(&all);
+    for (size_t i = 0; i < titles->n; i++)
+        fasttext_tokens_each(tokens, titles->text + titles->offset[i],
+                             titles->offset[i + 1] - titles->offset[i], count_token, &all);
+    for (int32_t i = 0; i < classes->n; i++) {
+        label_name(classes, i, name, sizeof name);
+        label[i] = fasttext_dict_add(&all, name, strlen(name), 0, true);
+    }
+    for (size_t i = 0; i < titles->n; i++)
+        all.entries[label[titles->labels[i]]].count++;
+    all.n_tokens += (int64_t)titles->n;
+    int rc = arrange(&all, args, d, err);
+    for (int32_t i = 0; i < classes->n && rc == 0; i++) {
+        label_name(classes, i, name, sizeof name);
+        label[i] = fasttext_dict_find(d, name, strlen(name), fasttext_hash(name, strlen(name)));
+        if (label[i] < d->n_words)
+            rc = err_set(err, ERR_FORMAT, "a title has the word \"%.60s\", which is a label's",
+                         name);
+        label[i] -= d->n_words;
+    }
+    if (rc == 0)
+        make_lines(titles, tokens, label, d, l);
+    if (rc == 0 && l->n == 0)
+        rc = err_set(err, ERR_FORMAT, "no title has a word that is seen %d times (--min-count)",
+                     (int)args->min_count);
+    fasttext_dict_done(&all);
+    free(label);
+    return rc;
+}

@@ -1,0 +1,14 @@
+/* Labelled titles as fastText has them: its dictionary of them, and their rows. */
+#ifndef TRAINER_FASTTEXT_CORPUS_H
+#define TRAINER_FASTTEXT_CORPUS_H
+
+#include "data/dataset.h"
+#include "trainer/fasttext_train.h"
+
+/* Words seen at least args->min_count times and labels ("__label__" and the class's name, or its number where the
+ * name has a space), each by falling counts.  *d and *l are the caller's, after a failure too. */
+int fasttext_corpus_make(const struct dataset *titles, const struct classes *classes,
+                         const struct fasttext_args *args, enum fasttext_tokens tokens,
+                         struct fasttext_dict *d, struct fasttext_lines *l, struct err *err);
+
+#endif
