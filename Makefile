@@ -15,7 +15,7 @@ PACKAGES_TEST = redis-server python3 python3-confluent-kafka python3-requests py
 PACKAGES_K8S = python3 python3-yaml python3-jsonschema python3-pip golang-go
 PACKAGES_LINT = python3 clang clang-format
 PACKAGES_FUZZ = clang llvm
-PACKAGES_PARITY = python3-venv fasttext
+PACKAGES_PARITY = python3-venv fasttext python3-jieba
 
 # Installs what is missing of $(1), or says in one line what to install.
 define need

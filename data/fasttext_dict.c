@@ -4,9 +4,8 @@
 #include <string.h>
 
 #include "base/buf.h"
-#include "data/utf8.h"
 
-static const char end_of_line[] = "</s>", label_begin[] = "__label__";
+static const char end_of_line[] = FASTTEXT_END, label_begin[] = "__label__";
 enum { END_LEN = sizeof end_of_line - 1, LABEL_LEN = sizeof label_begin - 1 };
 
 #define FNV_START 2166136261u
@@ -239,40 +238,15 @@ void fasttext_line_end(struct fasttext_line *l)
     }
 }
 
-/* What the program's reader takes for white space between tokens. */
-static bool separates(char c)
-{
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\v' || c == '\f' || c == '\0';
-}
-
-void fasttext_tokens_each(enum fasttext_tokens how, const char *title, size_t n,
-                          fasttext_token *token, void *arg)
-{
-    for (size_t i = 0; i < n;) {
-        size_t from = i;
-        if (how == FASTTEXT_CHARACTERS) {
-            if (!utf8_is_space(utf8_next(title, n, &i)))
-                token(arg, title + from, i - from);
-            continue;
-        }
-        while (i < n && !separates(title[i]))
-            i++;
-        if (i > from)
-            token(arg, title + from, i - from);
-        else
-            i++;
-    }
-    token(arg, end_of_line, END_LEN);
-}
-
 static void read_token(void *arg, const char *s, size_t n)
 {
     fasttext_line_token(arg, s, n);
 }
 
-void fasttext_line_title(struct fasttext_line *l, enum fasttext_tokens how, const char *title,
+void fasttext_line_title(struct fasttext_line *l, const struct words *w, const char *title,
                          size_t n)
 {
-    fasttext_tokens_each(how, title, n, read_token, l);
+    words_each(w, title, n, read_token, l);
+    fasttext_line_token(l, end_of_line, END_LEN);
     fasttext_line_end(l);
 }

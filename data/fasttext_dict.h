@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "data/words.h"
 
 enum fasttext_loss { FASTTEXT_HS = 1, FASTTEXT_NS, FASTTEXT_SOFTMAX, FASTTEXT_OVA };
 enum { FASTTEXT_SUPERVISED = 3 };
@@ -87,14 +88,9 @@ void fasttext_line_token(struct fasttext_line *l, const char *s, size_t n);
 /* The n-grams. */
 void fasttext_line_end(struct fasttext_line *l);
 
-/* How a title becomes tokens: each character (white space separates), or what white space separates. */
-enum fasttext_tokens { FASTTEXT_CHARACTERS, FASTTEXT_SPACES };
-/* Every token of a title and, at its end, "</s>". */
-typedef void fasttext_token(void *arg, const char *s, size_t n);
-void fasttext_tokens_each(enum fasttext_tokens how, const char *title, size_t n,
-                          fasttext_token *token, void *arg);
-/* The whole of it: tokens and n-grams. */
-void fasttext_line_title(struct fasttext_line *l, enum fasttext_tokens how, const char *title,
+/* The whole of it: a title's words, "</s>" and n-grams. */
+void fasttext_line_title(struct fasttext_line *l, const struct words *w, const char *title,
                          size_t n);
+#define FASTTEXT_END "</s>"
 
 #endif

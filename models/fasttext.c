@@ -15,7 +15,7 @@ enum { AHEAD = 8 /* rows fetched before they are added */, MAX_WORDS = 8192 };
 
 struct fasttext {
     struct fasttext_dict dict;
-    enum fasttext_tokens tokens;
+    struct words *words;
     bool folded;
     int32_t width, padded; /* of a row of the table; its stride */
     int32_t outputs;       /* rows of W that decide: labels, or hs' inner nodes */
@@ -73,7 +73,7 @@ static int too_large(const struct fasttext *m, struct err *err)
                          (long long)m->rows, bytes / 1e9, most / 1e9);
 }
 
-int fasttext_make(struct fasttext_file *f, enum fasttext_tokens tokens, struct fasttext **out,
+int fasttext_make(struct fasttext_file *f, struct words *words, struct fasttext **out,
                   struct err *err)
 {
     struct fasttext *m = xcalloc(1, sizeof *m);
@@ -81,7 +81,7 @@ int fasttext_make(struct fasttext_file *f, enum fasttext_tokens tokens, struct f
     m->rows = fasttext_dict_rows(&f->dict);
     m->dict = f->dict;
     f->dict = (struct fasttext_dict){0};
-    m->tokens = tokens;
+    m->words = words;
     m->outputs = hs ? m->dict.n_labels - 1 : m->dict.n_labels;
     m->folded = m->outputs <= m->dict.args.dim;
     m->width = m->folded ? m->outputs : m->dict.args.dim;
@@ -101,6 +101,7 @@ void fasttext_free(struct fasttext *m)
     if (!m)
         return;
     fasttext_dict_done(&m->dict);
+    words_close(m->words);
     free(m->table);
     free(m->w);
     fasttext_tree_close(m->tree);
@@ -128,7 +129,7 @@ int32_t fasttext_encode(const struct fasttext *m, const char *title, size_t n, i
                               .hashes = hashes,
                               .max_words = MAX_WORDS,
                               .label = -1};
-    fasttext_line_title(&l, m->tokens, title, n);
+    fasttext_line_title(&l, m->words, title, n);
     if (cut)
         *cut = l.cut;
     return l.n;
@@ -201,7 +202,7 @@ void fasttext_probabilities(const struct fasttext *m, const int32_t *rows_, int3
             p[o] = sigmoid_in_steps(logits[o]);
 }
 
-enum fasttext_tokens fasttext_guess_tokens(const struct fasttext_dict *d)
+enum words_how fasttext_guess_words(const struct fasttext_dict *d)
 {
     int32_t longer = 0;
     for (int32_t i = 0; i < d->n_words; i++) {
@@ -210,5 +211,5 @@ enum fasttext_tokens fasttext_guess_tokens(const struct fasttext_dict *d)
         (void)utf8_next(name, n ? n : 1, &at);
         longer += n > 0 && at < n && strcmp(name, "</s>") != 0;
     }
-    return longer * 10 <= d->n_words ? FASTTEXT_CHARACTERS : FASTTEXT_SPACES;
+    return longer * 10 <= d->n_words ? WORDS_CHARACTERS : WORDS_JIEBA;
 }

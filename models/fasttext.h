@@ -9,8 +9,8 @@
 #include "models/fasttext_file.h"
 
 struct fasttext;
-/* From an open file, which may be closed afterwards; its dictionary is taken over. */
-int fasttext_make(struct fasttext_file *f, enum fasttext_tokens tokens, struct fasttext **out,
+/* From an open file, which may be closed afterwards; its dictionary and words are taken over, in any case. */
+int fasttext_make(struct fasttext_file *f, struct words *words, struct fasttext **out,
                   struct err *err);
 void fasttext_free(struct fasttext *m); /* NULL allowed */
 const struct fasttext_dict *fasttext_dictionary(const struct fasttext *m);
@@ -23,7 +23,7 @@ void fasttext_probabilities(const struct fasttext *m, const int32_t *rows, int32
                             float *scratch, float *p);
 int64_t fasttext_bytes(const struct fasttext *m);
 
-/* The words of a dictionary are single characters, but for a few: its titles were given so. */
-enum fasttext_tokens fasttext_guess_tokens(const struct fasttext_dict *d);
+/* A dictionary whose words are single characters, but for a few, is one of characters; others are of words. */
+enum words_how fasttext_guess_words(const struct fasttext_dict *d);
 
 #endif

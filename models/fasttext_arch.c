@@ -61,23 +61,18 @@ static int match_classes(const char *path, const struct fasttext_dict *d, const 
     return rc;
 }
 
-static int read_tokens(const struct arch_place *place, const struct fasttext_dict *d,
-                       enum fasttext_tokens *out, struct err *err)
+/* A bare file says nothing of how its words were cut; Chinese ones by jieba, most likely. */
+static int open_words(const struct arch_place *place, const struct fasttext_dict *d,
+                      struct words **out, struct err *err)
 {
-    const char *how = NULL;
-    *out = fasttext_guess_tokens(d);
+    const char *name = NULL;
+    enum words_how how = fasttext_guess_words(d);
     if (!place->config)
-        return 0;
-    if (json_get_str(place->config, "tokens", &how, err) != 0)
-        return err_prefix(err, "%s/config.json", place->path);
-    if (!how)
-        return 0;
-    if (strcmp(how, "characters") != 0 && strcmp(how, "spaces") != 0)
-        return err_set(err, ERR_FORMAT,
-                       "%s/config.json: \"tokens\" is \"%.50s\", expected characters or spaces",
-                       place->path, how);
-    *out = strcmp(how, "characters") == 0 ? FASTTEXT_CHARACTERS : FASTTEXT_SPACES;
-    return 0;
+        return words_open(how, NULL, NULL, out, err);
+    if (json_get_str(place->config, "words", &name, err) != 0 ||
+        (name && words_parse(name, &how, err) != 0))
+        return err_prefix(err, "%s/config.json: \"words\"", place->path);
+    return words_open_saved(how, place->path, out, err);
 }
 
 static char *find_file(const struct arch_place *place, struct err *err)
@@ -110,21 +105,22 @@ static void close_model(void *impl)
 static int make(const struct arch_place *place, const char *path, struct fasttext_file *f,
                 struct model_of_words *m, struct arch_facts *facts, struct err *err)
 {
-    enum fasttext_tokens tokens;
+    struct words *words;
     m->n_labels = f->dict.n_labels;
     m->class_of = xcalloc((size_t)m->n_labels, sizeof *m->class_of);
-    if (read_tokens(place, &f->dict, &tokens, err) != 0)
-        return -1;
     for (int32_t i = 0; i < m->n_labels; i++)
         m->class_of[i] = i;
     if (place->classes->n ? match_classes(path, &f->dict, place->classes, m->class_of, err) != 0
                           : own_classes(path, &f->dict, &facts->classes, err) != 0)
         return -1;
     facts->parameters = (f->input.rows + f->output.rows) * f->input.columns;
-    if (fasttext_make(f, tokens, &m->m, err) != 0) {
+    int rc = open_words(place, &f->dict, &words, err);
+    if (rc == 0 && fasttext_make(f, words, &m->m, err) != 0)
+        rc = err_prefix(err, "%s", path);
+    if (rc != 0) {
         if (!place->classes->n)
             classes_done(&facts->classes);
-        return err_prefix(err, "%s", path);
+        return -1;
     }
     facts->weights_bytes = fasttext_bytes(m->m);
     facts->max_tokens = MAX_ROWS;

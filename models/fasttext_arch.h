@@ -1,5 +1,5 @@
 /* The fastText row of the architecture table: a bare .bin or .ftz, or a directory with config.json
- * ("model_type": "fasttext", "tokens": "characters" or "spaces"), labels.txt and model.bin or model.ftz. */
+ * ("model_type": "fasttext", "words": "characters", "spaces" or "jieba"), labels.txt and model.bin or model.ftz. */
 #ifndef MODELS_FASTTEXT_ARCH_H
 #define MODELS_FASTTEXT_ARCH_H
 

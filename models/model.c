@@ -215,7 +215,8 @@ static int open_parts(const char *dir, const struct model_options *opt, struct m
          *labels_path = file_path("%s/labels.txt", dir);
     json_t *config = NULL;
     int rc = read_config(config_path, &config, m, err);
-    if (rc == 0 && labels_read(labels_path, config, m->arch->tokenizer == TOKENIZER_CHARACTERS,
+    if (rc == 0 && labels_read(labels_path, config,
+                               m->arch->tokenizer == TOKENIZER_CHARACTERS && !m->arch->open_path,
                                &m->classes, err) != 0)
         rc = strstr(err->msg, labels_path) ? -1 : err_prefix(err, "%s", config_path);
     bool own = rc == 0 && m->arch->open_path;

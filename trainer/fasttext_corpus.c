@@ -59,7 +59,7 @@ static int arrange(struct fasttext_dict *all, const struct fasttext_args *args,
     return 0;
 }
 
-static void make_lines(const struct dataset *titles, enum fasttext_tokens tokens,
+static void make_lines(const struct dataset *titles, const struct words *words,
                        const int32_t *label, const struct fasttext_dict *d,
                        struct fasttext_lines *l)
 {
@@ -77,7 +77,7 @@ static void make_lines(const struct dataset *titles, enum fasttext_tokens tokens
                                      .hashes = hashes,
                                      .max_words = MAX_WORDS,
                                      .label = -1};
-        fasttext_line_title(&line, tokens, titles->text + titles->offset[i],
+        fasttext_line_title(&line, words, titles->text + titles->offset[i],
                             titles->offset[i + 1] - titles->offset[i]);
         if (line.n == 0 || n + (size_t)line.n > INT32_MAX)
             continue; /* nothing is known of it */
@@ -93,7 +93,7 @@ static void make_lines(const struct dataset *titles, enum fasttext_tokens tokens
 }
 
 int fasttext_corpus_make(const struct dataset *titles, const struct classes *classes,
-                         const struct fasttext_args *args, enum fasttext_tokens tokens,
+                         const struct fasttext_args *args, const struct words *words,
                          struct fasttext_dict *d, struct fasttext_lines *l, struct err *err)
 {
     struct fasttext_dict all;
@@ -102,9 +102,11 @@ int fasttext_corpus_make(const struct dataset *titles, const struct classes *cla
     *d = (struct fasttext_dict){0};
     *l = (struct fasttext_lines){0};
     fasttext_dict_start(&all);
-    for (size_t i = 0; i < titles->n; i++)
-        fasttext_tokens_each(tokens, titles->text + titles->offset[i],
-                             titles->offset[i + 1] - titles->offset[i], count_token, &all);
+    for (size_t i = 0; i < titles->n; i++) {
+        words_each(words, titles->text + titles->offset[i],
+                   titles->offset[i + 1] - titles->offset[i], count_token, &all);
+        count_token(&all, FASTTEXT_END, strlen(FASTTEXT_END));
+    }
     for (int32_t i = 0; i < classes->n; i++) {
         label_name(classes, i, name, sizeof name);
         label[i] = fasttext_dict_add(&all, name, strlen(name), 0, true);
@@ -122,7 +124,7 @@ int fasttext_corpus_make(const struct dataset *titles, const struct classes *cla
         label[i] -= d->n_words;
     }
     if (rc == 0)
-        make_lines(titles, tokens, label, d, l);
+        make_lines(titles, words, label, d, l);
     if (rc == 0 && l->n == 0)
         rc = err_set(err, ERR_FORMAT, "no title has a word that is seen %d times (--min-count)",
                      (int)args->min_count);

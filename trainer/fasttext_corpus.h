@@ -8,7 +8,7 @@
 /* Words seen at least args->min_count times and labels ("__label__" and the class's name, or its number where the
  * name has a space), each by falling counts.  *d and *l are the caller's, after a failure too. */
 int fasttext_corpus_make(const struct dataset *titles, const struct classes *classes,
-                         const struct fasttext_args *args, enum fasttext_tokens tokens,
+                         const struct fasttext_args *args, const struct words *words,
                          struct fasttext_dict *d, struct fasttext_lines *l, struct err *err);
 
 #endif

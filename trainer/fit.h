@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/options.h"
 #include "base/pool.h"
+#include "data/words.h"
 #include "models/tensors.h"
 #include "trainer/corpus.h"
 #include "trainer/new_encoder.h"

@@ -58,7 +58,7 @@ static int train(struct fit *f, const struct fasttext_dict *d, const struct fast
 }
 
 static int save(const struct fit *f, const struct fasttext_dict *d,
-                const struct fasttext_weights *w, struct err *err)
+                const struct fasttext_weights *w, const struct words *words, struct err *err)
 {
     const char *dir = f->out.staging;
     char *path = file_path("%s/" FASTTEXT_BIN, dir);
@@ -66,13 +66,15 @@ static int save(const struct fit *f, const struct fasttext_dict *d,
     struct buf log;
     arch_describe(config, fasttext_arch.model_type, fit_model_name(f), d->n_words,
                   &f->corpus.classes);
-    (void)json_object_set_new(config, "tokens", json_string(options_str(f->o, "tokens")));
+    (void)json_object_set_new(config, "words", json_string(options_str(f->o, "words")));
     buf_init(&log, LOG_MAX);
     buf_printf(&log, "{\"arch\":\"fasttext\",\"seed\":%ld,\"titles\":%zu,\"words\":%d}\n",
                options_int(f->o, "seed"), f->corpus.train.n, (int)d->n_words);
     int rc = file_mkdirs(dir, err);
     if (rc == 0)
         rc = fasttext_file_write(path, d, w->input, w->output, err);
+    if (rc == 0)
+        rc = words_save(words, dir, err);
     if (rc == 0)
         rc = arch_write_labels(dir, &f->corpus.classes, err);
     if (rc == 0)
@@ -112,26 +114,32 @@ static struct fasttext_args args_of(const struct options *o)
 
 int fit_fasttext(struct fit *f, struct err *err)
 {
-    struct fasttext_dict d;
+    struct fasttext_dict d = {0};
     struct fasttext_lines l = {0};
     struct fasttext_weights w = {0};
     struct fasttext_args args = args_of(f->o);
-    enum fasttext_tokens tokens =
-        strcmp(options_str(f->o, "tokens"), "spaces") == 0 ? FASTTEXT_SPACES : FASTTEXT_CHARACTERS;
+    struct words *words = NULL;
+    enum words_how how;
     if (args.minn > args.maxn && args.maxn > 0)
         return err_set(err, ERR_USAGE, "--minn is %d, --maxn %d", (int)args.minn, (int)args.maxn);
-    int rc = fasttext_corpus_make(&f->corpus.train, &f->corpus.classes, &args, tokens, &d, &l, err);
+    int rc = words_parse(options_str(f->o, "words"), &how, err);
+    if (rc == 0)
+        rc = words_open(how, options_str(f->o, "dictionary"), options_str(f->o, "stop-words"),
+                        &words, err);
+    if (rc == 0)
+        rc = fasttext_corpus_make(&f->corpus.train, &f->corpus.classes, &args, words, &d, &l, err);
     if (rc == 0) {
         (void)fprintf(f->console, "Read %.1fM words\nNumber of words:  %d\nNumber of labels: %d\n",
                       (double)d.n_tokens / 1e6, (int)d.n_words, (int)d.n_labels);
         rc = train(f, &d, &l, &w, err);
     }
     if (rc == 0)
-        rc = save(f, &d, &w, err);
+        rc = save(f, &d, &w, words, err);
     if (rc == 0)
         rc = outdir_commit(&f->out, err);
     fasttext_weights_done(&w);
     fasttext_lines_done(&l);
     fasttext_dict_done(&d);
+    words_close(words);
     return rc;
 }

@@ -23,9 +23,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     if (fasttext_file_open(path, &f, &err) != 0)
         return 0;
-    /* A dictionary of a few bytes may ask for gigabytes of subwords. */
-    if (f.dict.args.dim <= 1024 &&
-        fasttext_make(&f, fasttext_guess_tokens(&f.dict), &m, &err) == 0) {
+    struct words *words;
+    if (words_open(n % 2 ? WORDS_SPACES : WORDS_CHARACTERS, NULL, NULL, &words, &err) != 0)
+        abort();
+    if (fasttext_make(&f, words, &m, &err) == 0) {
         int32_t labels = fasttext_dictionary(m)->n_labels,
                 got = fasttext_encode(m, title, sizeof title - 1, ids, 512, NULL);
         float *p = xcalloc((size_t)labels, sizeof *p),

@@ -84,14 +84,33 @@ static void compare_file(const struct model *m, const char *file)
     free(path);
 }
 
+static void put(const char *name, const char *text)
+{
+    free(scratch_write(name, text, strlen(text)));
+}
+
+static void copy_to(const char *file, const char *name)
+{
+    struct err err;
+    char *from = file_path(GOLDEN "%s", file), *to = scratch_file(name);
+    assert_int_equal(file_copy(from, to, &err), 0);
+    free(from);
+    free(to);
+}
+
 static void test_predictions(void **state)
 {
     (void)state;
     for (int i = 0; i < FILES; i++) {
+        bool spaced = strcmp(files[i], "pairs.bin") == 0;
         char *path = file_path(GOLDEN "%s", files[i]);
-        struct model *m = open_model(path);
+        if (spaced) {
+            put("config.json", "{\"model_type\": \"fasttext\", \"words\": \"spaces\"}");
+            copy_to(files[i], FASTTEXT_BIN);
+        }
+        struct model *m = open_model(spaced ? scratch_dir() : path);
         assert_string_equal(model_info(m)->family, "fasttext");
-        assert_string_equal(model_info(m)->name, files[i]);
+        assert_string_equal(model_info(m)->name, spaced ? "fasttext" : files[i]);
         assert_int_equal(model_info(m)->n_labels, LABELS);
         assert_int_equal(model_info(m)->each_for_itself, strcmp(files[i], "ova.bin") == 0);
         compare_file(m, files[i]);
@@ -114,20 +133,6 @@ static void test_titles_as_they_are(void **state)
     model_close(m);
 }
 
-static void put(const char *name, const char *text)
-{
-    free(scratch_write(name, text, strlen(text)));
-}
-
-static void copy_to(const char *file, const char *name)
-{
-    struct err err;
-    char *from = file_path(GOLDEN "%s", file), *to = scratch_file(name);
-    assert_int_equal(file_copy(from, to, &err), 0);
-    free(from);
-    free(to);
-}
-
 static void test_directory(void **state)
 {
     (void)state;
@@ -135,7 +140,7 @@ static void test_directory(void **state)
     struct err err;
     static const char labels[] = "finance\nrealty\nstocks\neducation\nscience\nsociety\npolitics\n"
                                  "sports\ngame\nentertainment\n";
-    put("config.json", "{\"model_type\": \"fasttext\", \"model_name\": \"words\", \"tokens\": "
+    put("config.json", "{\"model_type\": \"fasttext\", \"model_name\": \"words\", \"words\": "
                        "\"characters\"}");
     put("labels.txt", labels);
     copy_to("softmax.bin", FASTTEXT_BIN);
@@ -152,10 +157,11 @@ static void test_directory(void **state)
     assert_int_equal(model_open(scratch_dir(), PRECISION_AUTO, &m, &err), -1);
     assert_error(&err, ERR_CONFLICT, "model.bin: its label \"entertainment\" is not in labels.txt");
     put("labels.txt", labels);
-    put("config.json", "{\"model_type\": \"fasttext\", \"tokens\": \"syllables\"}");
+    put("config.json", "{\"model_type\": \"fasttext\", \"words\": \"syllables\"}");
     assert_int_equal(model_open(scratch_dir(), PRECISION_AUTO, &m, &err), -1);
-    assert_error(&err, ERR_FORMAT,
-                 "config.json: \"tokens\" is \"syllables\", expected characters or spaces");
+    assert_error(
+        &err, ERR_FORMAT,
+        "config.json: \"words\": \"syllables\" is no kind of words: characters, spaces or jieba");
     put("config.json", "{\"model_type\": \"fasttext\"}");
     char *bin = scratch_file(FASTTEXT_BIN);
     assert_int_equal(remove(bin), 0);

@@ -32,7 +32,7 @@ static void learns(void **state)
     }
     assert_true(run_exists("softmax/model.bin"));
     assert_true(run_exists("softmax/lineage.json"));
-    run_expect_text("softmax/config.json", "\"tokens\": \"characters\"");
+    run_expect_text("softmax/config.json", "\"words\": \"characters\"");
 }
 
 static void same_seed_same_bytes(void **state)
@@ -65,7 +65,7 @@ static void words(void **state)
               "主场 三球 完胜\t0\n央行 下调 准备金率\t1\n榜首 之争\t0\n股市 大涨\t1\n");
     run_write("data/dev.txt", "主场 完胜\t0\n央行 下调\t1\n");
     assert_int_equal(run_verb(verb_fit, "--arch", "fasttext", "--data", dir, "--bucket", "50",
-                              "--dim", "8", "--epochs", "200", "--lr", "0.5", "--tokens", "spaces",
+                              "--dim", "8", "--epochs", "200", "--lr", "0.5", "--words", "spaces",
                               "--out", "%/m"),
                      0);
     run_expect_text("stdout", "Number of words:  11"); /* ten and </s> */
