@@ -92,6 +92,31 @@ static void make_lines(const struct dataset *titles, const struct words *words,
     free(hashes);
 }
 
+/* Numbers of the classes' labels among the dictionary's. */
+static int32_t find_labels(const struct classes *classes, const struct fasttext_dict *d,
+                           int32_t *label)
+{
+    char name[DATASET_MAX_CLASS_NAME + 16];
+    for (int32_t i = 0; i < classes->n; i++) {
+        label_name(classes, i, name, sizeof name);
+        label[i] = fasttext_dict_find(d, name, strlen(name), fasttext_hash(name, strlen(name))) -
+                   d->n_words;
+        if (label[i] < 0)
+            return i;
+    }
+    return -1;
+}
+
+void fasttext_corpus_lines(const struct dataset *titles, const struct classes *classes,
+                           const struct words *words, const struct fasttext_dict *d,
+                           struct fasttext_lines *l)
+{
+    int32_t *label = xcalloc((size_t)classes->n, sizeof *label);
+    (void)find_labels(classes, d, label);
+    make_lines(titles, words, label, d, l);
+    free(label);
+}
+
 int fasttext_corpus_make(const struct dataset *titles, const struct classes *classes,
                          const struct fasttext_args *args, const struct words *words,
                          struct fasttext_dict *d, struct fasttext_lines *l, struct err *err)
@@ -115,14 +140,10 @@ int fasttext_corpus_make(const struct dataset *titles, const struct classes *cla
         all.entries[label[titles->labels[i]]].count++;
     all.n_tokens += (int64_t)titles->n;
     int rc = arrange(&all, args, d, err);
-    for (int32_t i = 0; i < classes->n && rc == 0; i++) {
-        label_name(classes, i, name, sizeof name);
-        label[i] = fasttext_dict_find(d, name, strlen(name), fasttext_hash(name, strlen(name)));
-        if (label[i] < d->n_words)
-            rc = err_set(err, ERR_FORMAT, "a title has the word \"%.60s\", which is a label's",
-                         name);
-        label[i] -= d->n_words;
-    }
+    int32_t taken = rc == 0 ? find_labels(classes, d, label) : -1;
+    if (taken >= 0)
+        rc = err_set(err, ERR_FORMAT, "a title has the word __label__%.60s, which is a label's",
+                     classes->names[taken]);
     if (rc == 0)
         make_lines(titles, words, label, d, l);
     if (rc == 0 && l->n == 0)

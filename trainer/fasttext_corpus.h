@@ -11,4 +11,9 @@ int fasttext_corpus_make(const struct dataset *titles, const struct classes *cla
                          const struct fasttext_args *args, const struct words *words,
                          struct fasttext_dict *d, struct fasttext_lines *l, struct err *err);
 
+/* Other titles by the same dictionary: those that it knows something of. */
+void fasttext_corpus_lines(const struct dataset *titles, const struct classes *classes,
+                           const struct words *words, const struct fasttext_dict *d,
+                           struct fasttext_lines *l);
+
 #endif

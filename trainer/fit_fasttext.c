@@ -11,6 +11,7 @@
 #include "models/fasttext_arch.h"
 #include "models/fasttext_file.h"
 #include "trainer/fasttext_corpus.h"
+#include "trainer/fit_fasttext.h"
 #include "trainer/fasttext_train.h"
 #include "trainer/history.h"
 #include "trainer/progress.h"
@@ -89,7 +90,7 @@ static int save(const struct fit *f, const struct fasttext_dict *d,
     return rc;
 }
 
-static struct fasttext_args args_of(const struct options *o)
+struct fasttext_args fit_fasttext_args(const struct options *o)
 {
     const char *loss = options_str(o, "loss");
     int32_t maxn = (int32_t)options_int(o, "maxn"), ngrams = (int32_t)options_int(o, "word-ngrams");
@@ -117,7 +118,7 @@ int fit_fasttext(struct fit *f, struct err *err)
     struct fasttext_dict d = {0};
     struct fasttext_lines l = {0};
     struct fasttext_weights w = {0};
-    struct fasttext_args args = args_of(f->o);
+    struct fasttext_args args = fit_fasttext_args(f->o);
     struct words *words = NULL;
     enum words_how how;
     if (args.minn > args.maxn && args.maxn > 0)
