@@ -1,6 +1,7 @@
 #include "models/model.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "data/tokenizer.h"
 #include "models/arch.h"
 #include "models/checkpoint.h"
+#include "models/composite.h"
 #include "models/fasttext_arch.h"
 #include "models/fasttext_file.h"
 #include "models/labels.h"
@@ -26,6 +28,7 @@ struct model {
     struct tokenizer *tokenizer;
     const struct arch *arch;
     void *impl;
+    float sharpness; /* 1 / config.json's "temperature" */
 };
 
 struct workspace {
@@ -135,6 +138,31 @@ static int read_config(const char *path, json_t **config, struct model *m, struc
     return 0;
 }
 
+/* "temperature": probabilities are softmax(logits / temperature), Guo et al., arXiv:1706.04599. */
+static int read_temperature(const json_t *config, struct model *m, struct err *err)
+{
+    double t = 1;
+    if (json_get_real(config, "temperature", &t, err) != 0)
+        return -1;
+    if (!(t >= 0.01 && t <= 100))
+        return err_set(err, ERR_FORMAT, "\"temperature\" is %g, expected 0.01 to 100", t);
+    m->sharpness = (float)(1 / t);
+    return 0;
+}
+
+static void soften(float *p, size_t rows, int32_t labels, float sharpness)
+{
+    for (size_t i = 0; i < rows; i++, p += labels) {
+        float most = p[0], sum = 0;
+        for (int32_t k = 1; k < labels; k++)
+            most = p[k] > most ? p[k] : most;
+        for (int32_t k = 0; k < labels; k++)
+            sum += p[k] = powf(p[k] / most, sharpness);
+        for (int32_t k = 0; k < labels; k++)
+            p[k] /= sum;
+    }
+}
+
 static void take_facts(struct model *m, const struct arch_facts *facts)
 {
     m->info.parameters = facts->parameters;
@@ -219,6 +247,8 @@ static int open_parts(const char *dir, const struct model_options *opt, struct m
                                m->arch->tokenizer == TOKENIZER_CHARACTERS && !m->arch->open_path,
                                &m->classes, err) != 0)
         rc = strstr(err->msg, labels_path) ? -1 : err_prefix(err, "%s", config_path);
+    if (rc == 0 && read_temperature(config, m, err) != 0)
+        rc = err_prefix(err, "%s", config_path);
     bool own = rc == 0 && m->arch->open_path;
     if (own)
         rc = open_own(dir, config, opt, m, err);
@@ -252,6 +282,7 @@ int model_open_with(const char *dir, const struct model_options *opt, struct mod
                     struct err *err)
 {
     struct model *m = xcalloc(1, sizeof *m);
+    m->sharpness = 1;
     struct err why;
     err = err ? err : &why; /* messages are read and added to on the way */
     if ((is_file(dir) ? open_file : open_parts)(dir, opt, m, err) != 0) {
@@ -334,6 +365,14 @@ void model_classify(const struct model *m, struct workspace *ws, const struct ba
         return;
     assert(ws->arch == m->arch && b->n <= ws->max_titles && b->start[b->n] <= ws->max_ids);
     m->arch->classify(m->impl, ws->impl, b, probabilities);
+    if (m->sharpness != 1.0f)
+        soften(probabilities, (size_t)b->n, m->info.n_labels, m->sharpness);
+}
+
+int model_stages(const struct model *m, const char *names[MODEL_MAX_STAGES],
+                 int64_t answered[MODEL_MAX_STAGES])
+{
+    return m->arch == &cascade_arch ? cascade_answered(m->impl, names, answered) : 0;
 }
 
 int32_t model_top_k(const float *p, int32_t n, int32_t k, int32_t *best)

@@ -91,6 +91,12 @@ void workspace_close(struct workspace *ws); /* NULL allowed */
 void model_classify(const struct model *m, struct workspace *ws, const struct batch *b,
                     float *probabilities);
 
+/* Of a cascade: how many titles each stage has answered since it was opened, and its name (the model's); the number
+ * of stages, 0 for other models.  Any thread may ask. */
+enum { MODEL_MAX_STAGES = 8 };
+int model_stages(const struct model *m, const char *names[MODEL_MAX_STAGES],
+                 int64_t answered[MODEL_MAX_STAGES]);
+
 /* The k (<= n) best of p[0..n) by falling probability, ties by lower index: best[0..k) are indexes.
  * Returns k clamped. */
 int32_t model_top_k(const float *p, int32_t n, int32_t k, int32_t *best);

@@ -113,9 +113,9 @@ const char *family_name(enum family f)
     return rows[f].name;
 }
 
-static const char *const always[] = {"model_type",  "architectures", "id2label",
-                                     "label2id",    "num_labels",    "model_name",
-                                     "torch_dtype", "int8_keep",     NULL};
+static const char *const always[] = {
+    "model_type", "architectures", "id2label",  "label2id",    "num_labels",
+    "model_name", "torch_dtype",   "int8_keep", "temperature", NULL};
 
 bool transformer_config_uses(enum family f, const char *key)
 {

@@ -30,29 +30,35 @@ static void classify_chunk(void *arg, int piece, int thread)
     free(ids);
 }
 
-size_t evaluate_known(const struct model *m, const struct dataset *d, const int32_t *map,
-                      struct pool *pool, struct report *r)
+float *evaluate_probabilities(const struct model *m, const struct dataset *d, struct pool *pool)
 {
     const struct model_info *info = model_info(m);
-    size_t labels = (size_t)info->n_labels;
     int threads = pool_threads(pool);
-    struct job job = {.m = m, .d = d, .p = xmalloc(d->n * labels * sizeof *job.p)};
+    struct job job = {
+        .m = m, .d = d, .p = xmalloc((d->n + 1) * (size_t)info->n_labels * sizeof *job.p)};
     job.ws = xcalloc((size_t)threads, sizeof *job.ws);
     for (int i = 0; i < threads; i++)
         job.ws[i] = workspace_open(m, CHUNK, CHUNK * info->max_tokens);
     pool_run(pool, (int)((d->n + CHUNK - 1) / CHUNK), classify_chunk, &job);
-    size_t unknown = 0;
-    for (size_t i = 0; i < d->n; i++) {
-        int32_t label = map ? map[d->labels[i]] : d->labels[i];
-        if (label >= 0)
-            report_add(r, label, job.p + i * labels);
-        else
-            unknown++;
-    }
     for (int i = 0; i < threads; i++)
         workspace_close(job.ws[i]);
     free(job.ws);
-    free(job.p);
+    return job.p;
+}
+
+size_t evaluate_known(const struct model *m, const struct dataset *d, const int32_t *map,
+                      struct pool *pool, struct report *r)
+{
+    size_t labels = (size_t)model_info(m)->n_labels, unknown = 0;
+    float *p = evaluate_probabilities(m, d, pool);
+    for (size_t i = 0; i < d->n; i++) {
+        int32_t label = map ? map[d->labels[i]] : d->labels[i];
+        if (label >= 0)
+            report_add(r, label, p + i * labels);
+        else
+            unknown++;
+    }
+    free(p);
     return unknown;
 }
 

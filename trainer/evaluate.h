@@ -12,7 +12,10 @@
 void evaluate_model(const struct model *m, const struct dataset *d, struct pool *pool,
                     struct report *r);
 
-/* The same for a dataset with other labels: map[label] is the model's index of it, or -1 when the
+/* [n][labels] of all titles, malloc'd. */
+float *evaluate_probabilities(const struct model *m, const struct dataset *d, struct pool *pool);
+
+/* The same as evaluate_model() for a dataset with other labels: map[label] is the model's index of it, or -1 when the
  * model knows no such label. Titles of the latter are not added; returns how many there are. */
 size_t evaluate_known(const struct model *m, const struct dataset *d, const int32_t *map,
                       struct pool *pool, struct report *r);

@@ -104,15 +104,6 @@ static int write_all(const struct options *o, const char *out, const struct corp
     return rc;
 }
 
-static bool same_place(const char *a, const char *b)
-{
-    char *x = realpath(a, NULL), *y = realpath(b, NULL);
-    bool same = x && y && strcmp(x, y) == 0;
-    free(x);
-    free(y);
-    return same;
-}
-
 static int run(const struct options *o, const char *const *words, int n, struct err *err)
 {
     const char *data, *out;
@@ -120,7 +111,7 @@ static int run(const struct options *o, const char *const *words, int n, struct 
     if (verb_no_words(words, n, err) != 0 || verb_need(o, "data", &data, err) != 0 ||
         verb_need(o, "out", &out, err) != 0)
         return -1;
-    if (same_place(data, out))
+    if (file_same_place(data, out))
         return err_set(err, ERR_USAGE, "--out is --data: its files would be replaced");
     int rc = corpus_read(data, false, options_int(o, "skip-bad"), stdout, &c, err);
     if (rc == 0)

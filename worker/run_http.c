@@ -65,6 +65,22 @@ static struct served *model_now(struct service *s)
     return now;
 }
 
+/* A cascade's stages, in their order: warm-up and /v1/classify count too. */
+static void put_stages(const struct served *now, struct buf *body)
+{
+    const char *names[MODEL_MAX_STAGES];
+    int64_t answered[MODEL_MAX_STAGES];
+    int n = model_stages(now->model, names, answered);
+    if (n)
+        metric_header(body, "rubric_cascade_answered_total", "counter",
+                      "Titles that each stage of the cascade has answered.");
+    for (int i = 0; i < n; i++) {
+        buf_printf(body, "rubric_cascade_answered_total{stage=\"%s\",version=\"", names[i]);
+        metric_label(body, now->info->version);
+        buf_printf(body, "\"} %lld\n", (long long)answered[i]);
+    }
+}
+
 static void put_model_info(struct service *s, struct buf *body)
 {
     struct served *now = model_now(s);
@@ -77,6 +93,7 @@ static void put_model_info(struct service *s, struct buf *body)
     buf_puts(body, "\",version=\"");
     metric_label(body, info->version);
     buf_printf(body, "\",sha256=\"%s\",family=\"%s\"} 1\n", info->sha256, info->family);
+    put_stages(now, body);
     served_release(now);
 }
 

@@ -1,0 +1,64 @@
+"""Small models in the worker: fastText's own files, bare, and a cascade with its stages' metrics; on Kafka and over /v1/classify."""
+
+import os
+import re
+
+import data
+import wire
+from test_http import ask
+from test_tools import _run
+from test_transformers import _classify
+from test_wire import TITLES, check_category, run, same
+
+FASTTEXT = os.path.join(data.ROOT, "tests", "golden", "fasttext")
+TINY = os.path.join(data.ROOT, "tests", "data", "tiny")
+
+
+def test_fasttext_files(env):
+    """Each kind of file as the fasttext program wrote it is a model by itself."""
+    files = sorted(f for f in os.listdir(FASTTEXT) if f.endswith((".bin", ".ftz")) and f != "pairs.bin")
+    for file in files:
+        model = os.path.join(FASTTEXT, file)
+        records = [dict(value=wire.headline(t), key=str(i).encode()) for i, t in enumerate(TITLES[:12])]
+        _, places, out = run(env, records, model=model)
+        same(f"{file}: records out", len(out), len(records))
+        for i, said in enumerate(_classify(env, model, TITLES[:12])):
+            check_category(env, wire.category(out[places[i] + (0,)].value), TITLES[i], said)
+    worker = env.worker(env.topics(1), model=os.path.join(FASTTEXT, "split.ftz")).wait_ready()
+    status, got = ask(worker, {"title": TITLES[0]})
+    same("/v1/classify", (status, got["label"]), (200, _classify(env, os.path.join(FASTTEXT, "split.ftz"), TITLES[:1])[0]["label"]))
+    worker.stop()
+    return f"{len(files)} files"
+
+
+def _cascade(env):
+    """fastText, then a linear model, made by the trainer's own verbs."""
+    at = lambda name: os.path.join(env.folder, name)
+    _run(env, env.args.trainer, "data", "hold-out", "--data", TINY, "--out", at("d"), "--titles", "60")
+    _run(env, env.args.trainer, "fit", "--arch", "fasttext", "--data", at("d"), "--out", at("words"), "--bucket", "1000", "--epochs", "60", "--lr", "1")
+    _run(env, env.args.trainer, "fit", "--arch", "linear", "--data", at("d"), "--out", at("linear"), "--min-df", "1")
+    _run(env, env.args.trainer, "calibrate", "--model", at("words"), "--titles", at("d/held.txt"))
+    _run(env, env.args.trainer, "cascade", "--stages", at("words") + "," + at("linear"), "--titles", at("d/held.txt"), "--out", at("cascade"), "--max-drop", "1")
+    return at("cascade")
+
+
+def _answered(worker):
+    rows = [(re.match(r'rubric_cascade_answered_total\{stage="([^"]+)",version="[^"]+"\}$', series), n) for series, n in worker.metrics().items()]
+    return {m[1]: int(n) for m, n in rows if m}
+
+
+def test_cascade(env):
+    model = _cascade(env)
+    records = [dict(value=wire.headline(t), key=str(i).encode()) for i, t in enumerate(TITLES)]
+    _, places, out = run(env, records, model=model)
+    for i, said in enumerate(_classify(env, model, TITLES)):
+        check_category(env, wire.category(out[places[i] + (0,)].value), TITLES[i], said)
+    worker = env.worker(env.topics(1), model=model).wait_ready()
+    before = _answered(worker)
+    same("stages", sorted(before), ["0-fasttext", "1-linear"])
+    status, _ = ask(worker, {"titles": TITLES})
+    after = _answered(worker)
+    same("/v1/classify", status, 200)
+    same("answers counted", sum(after.values()) - sum(before.values()), len(TITLES))
+    worker.stop()
+    return f"{after}"
