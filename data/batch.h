@@ -6,11 +6,18 @@
 
 #include <stdint.h>
 
+/* What a teacher says of a batch's titles (ops/softmax.h). */
+struct teaching {
+    const float *taught; /* [n, labels] probabilities at the temperature */
+    float temperature, part;
+};
+
 struct batch {
     const int32_t *ids;    /* [start[n]] */
     const int32_t *start;  /* [n + 1], start[0] == 0 */
-    const int32_t *labels; /* [n], or NULL when unknown */
+    const int32_t *labels; /* [n], or NULL when unknown; -1: this title has none (with teaching) */
     int32_t n;
+    const struct teaching *teaching; /* NULL: labels alone */
 };
 
 #endif

@@ -125,6 +125,7 @@ struct job {
     int32_t n, n_rows;
     uint64_t seed, step;
     float label_smoothing;
+    const struct teaching *teaching;
 };
 
 /* P of every character of the group, which the pooling reads. */
@@ -157,8 +158,12 @@ static void title_forward(struct job *j, int32_t i)
     for (int32_t k = 1; k < labels; k++)
         best = logits[k] > logits[best] ? k : best;
     t->correct[i] = best == j->labels[i];
-    t->loss[i] = softmax_cross_entropy(logits, logits, labels, j->labels[i], j->label_smoothing,
-                                       1.0f / (float)j->n);
+    const struct teaching *k = j->teaching;
+    t->loss[i] = k ? softmax_taught(logits, logits, labels, j->labels[i], j->label_smoothing,
+                                    1.0f / (float)j->n, k->taught + (size_t)i * (size_t)labels,
+                                    k->temperature, k->part)
+                   : softmax_cross_entropy(logits, logits, labels, j->labels[i], j->label_smoothing,
+                                           1.0f / (float)j->n);
 }
 
 static void forward_piece(void *arg, int piece, int thread)
@@ -230,7 +235,8 @@ void textcnn_forward_backward(const struct textcnn_config *cfg, const float *w, 
                     .logits = t->dlogits,
                     .seed = seed,
                     .step = step,
-                    .label_smoothing = label_smoothing};
+                    .label_smoothing = label_smoothing,
+                    .teaching = b->teaching};
     j.n = number_rows(t, b, 0, &j.n_rows);
     assert(j.n == b->n);
     project(&j, pool);

@@ -236,13 +236,16 @@ static void judge(struct transformer_train *tt, const struct batch *b, const str
     for (int32_t t = 0; t < b->n; t++) {
         float *row = tt->logits + (size_t)t * (size_t)o;
         int32_t label = b->labels[t], best = 0;
-        float weight = loss->class_weights ? loss->class_weights[label] : 1.0f;
-        for (int32_t k = 1; k < o; k++)
-            best = row[k] > row[best] ? k : best;
+        float weight = loss->class_weights && label >= 0 ? loss->class_weights[label] : 1.0f,
+              scale = (pairs ? 0.5f : 1.0f) * loss->scale * weight;
+        const struct teaching *k = b->teaching;
+        for (int32_t i = 1; i < o; i++)
+            best = row[i] > row[best] ? i : best;
         r->correct += t < half && best == label;
-        r->loss += (pairs ? 0.5 : 1.0) * (double)weight *
-                   softmax_cross_entropy(row, row, o, label, loss->smoothing,
-                                         (pairs ? 0.5f : 1.0f) * loss->scale * weight);
+        double one = k ? softmax_taught(row, row, o, label, loss->smoothing, scale,
+                                        k->taught + (size_t)t * (size_t)o, k->temperature, k->part)
+                       : softmax_cross_entropy(row, row, o, label, loss->smoothing, scale);
+        r->loss += (pairs ? 0.5 : 1.0) * (double)weight * one;
     }
     for (int32_t t = 0; t < half && pairs; t++) {
         size_t i = (size_t)t * (size_t)o, k = (size_t)(t + half) * (size_t)o;

@@ -38,3 +38,26 @@ double softmax_cross_entropy_long(float *dx, const float *x, int n, int32_t labe
     dx[label] -= scale;
     return log((double)sum) - (double)hit;
 }
+
+double softmax_taught(float *dx, const float *x, int n, int32_t label, float smoothing, float scale,
+                      const float *taught, float temperature, float part)
+{
+    double t = (double)temperature, soft = label < 0 ? 1.0 : (double)part, hard = 1.0 - soft;
+    double max = (double)rows()->max(x, n), sum = 0.0, warm = 0.0, all = 0.0, divergence = 0.0;
+    double even = (double)smoothing / (double)n;
+    for (int i = 0; i < n; i++) {
+        double d = (double)x[i] - max;
+        sum += exp(d);
+        warm += exp(d / t);
+        all += d;
+    }
+    double hit = label < 0 ? 0.0 : log(sum) - ((double)x[label] - max);
+    double mean = (double)n * log(sum) - all;
+    for (int i = 0; i < n; i++) {
+        double d = (double)x[i] - max, p = exp(d - log(sum)), log_p = d / t - log(warm);
+        double q = (double)taught[i], target = even + (i == label ? 1.0 - (double)smoothing : 0.0);
+        divergence += q > 0 ? q * (log(q) - log_p) : 0.0;
+        dx[i] = scale * (float)(hard * (p - target) + soft * t * (exp(log_p) - q));
+    }
+    return hard * ((1.0 - (double)smoothing) * hit + even * mean) + soft * t * t * divergence;
+}

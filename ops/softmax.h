@@ -15,6 +15,12 @@ void softmax_row(float *p, const float *x, int n);
 double softmax_cross_entropy(float *dx, const float *x, int n, int32_t label, float smoothing,
                              float scale);
 
+/* Distillation (Hinton et al., arXiv:1503.02531): (1 - part) times the loss above, and part T^2 times the
+ * Kullback-Leibler divergence of softmax(x / T) from taught[n], a teacher's probabilities at the same T.
+ * label -1: part is 1.  dx not NULL; as above. */
+double softmax_taught(float *dx, const float *x, int n, int32_t label, float smoothing, float scale,
+                      const float *taught, float temperature, float part);
+
 /* The same without smoothing for a row as long as a vocabulary, in single precision. */
 double softmax_cross_entropy_long(float *dx, const float *x, int n, int32_t label, float scale);
 

@@ -21,6 +21,7 @@ struct fit {
     struct corpus corpus;
     struct vocab *vocab; /* NULL: a transformer's tokenizer is its own */
     struct packed train, dev;
+    const struct teacher *teacher; /* NULL: labels alone */
     char from[SHA256_HEX]; /* of configuration and weights that training began with; "": none */
     struct outdir out;
     bool resume;     /* go on from a checkpoint, or leave a finished model */

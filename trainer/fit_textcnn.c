@@ -1,8 +1,11 @@
 /* `fit --arch textcnn`: steps of training (textcnn_step.h) in the loop that all share (fit_loop.h). */
 #include "trainer/fit_loop.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
+#include "trainer/teacher.h"
 #include "trainer/textcnn_step.h"
 
 enum { DEV_CHUNK = 1024 /* titles evaluated at a time */ };
@@ -51,10 +54,12 @@ int fit_textcnn(struct fit *f, struct err *err)
 {
     struct stepper s;
     stepper_open(&s, f, DEV_CHUNK);
+    char *settings = file_path("teacher = %s\n", f->teacher ? f->teacher->digest : "");
     struct trainee t = {.self = &s,
                         .c = &s.c,
                         .steps = s.steps,
                         .total = s.total,
+                        .settings = settings,
                         .step = step,
                         .check = check,
                         .judge = judge,
@@ -63,5 +68,6 @@ int fit_textcnn(struct fit *f, struct err *err)
                         .save = save};
     int rc = fit_loop(f, &t, err);
     stepper_close(&s);
+    free(settings);
     return rc;
 }

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "models/transformer_save.h"
 #include "trainer/encoder_source.h"
+#include "trainer/teacher.h"
 #include "trainer/transformer_step.h"
 
 enum { DEV_CHUNK = 64 /* titles evaluated at a time */ };
@@ -69,7 +70,8 @@ static int train(struct fit *f, struct encoder_source *src, struct err *err)
                   optimizer_precision(f->o) == PRODUCT_BF16 ? "bf16" : "fp32",
                   (double)f->train.start[f->train.batch.n] / f->train.batch.n,
                   (int)f->corpus.classes.n, pool_threads(f->pool));
-    char *settings = file_path("from = %s\n", src->digest);
+    char *settings =
+        file_path("from = %s\nteacher = %s\n", src->digest, f->teacher ? f->teacher->digest : "");
     struct trainee t = {.self = &r,
                         .c = &r.s.opt.c,
                         .steps = r.s.opt.steps,

@@ -7,6 +7,7 @@
 #include "base/rng.h"
 #include "ops/adamw.h"
 #include "trainer/stepping.h"
+#include "trainer/teacher.h"
 
 #define STREAM_CHARS 0x63686172ULL /* an rng stream; the iteration is added to the high half */
 #define LOG_MAX ((size_t)1 << 28)
@@ -35,6 +36,7 @@ void stepper_open(struct stepper *t, const struct fit *f, int32_t max_titles)
     t->ids = xmalloc(rows * (size_t)t->cfg.max_tokens * sizeof *t->ids);
     t->start = xmalloc((rows + 1) * sizeof *t->start);
     t->labels = xmalloc(rows * sizeof *t->labels);
+    t->taught = f->teacher ? xmalloc(rows * (size_t)t->cfg.n_labels * sizeof *t->taught) : NULL;
     t->c = (struct checkpoint){.size = size, .best_loss = INFINITY, .best_accuracy = -1};
     t->c.w = xmalloc(size * sizeof(float));
     t->c.m = xcalloc(size, sizeof(float));
@@ -56,6 +58,7 @@ void stepper_close(struct stepper *t)
     free(t->ids);
     free(t->start);
     free(t->labels);
+    free(t->taught);
     free(t->c.w);
     free(t->c.m);
     free(t->c.v);
@@ -102,7 +105,12 @@ static struct batch next_batch(struct stepper *t)
         if (rng_uniform(t->seed, STREAM_CHARS + ((uint64_t)t->c.iteration << 32), (uint64_t)i) <
             t->char_dropout)
             t->ids[i] = VOCAB_UNK;
-    return (struct batch){.ids = t->ids, .start = t->start, .labels = t->labels, .n = count};
+    struct batch b = {.ids = t->ids, .start = t->start, .labels = t->labels, .n = count};
+    if (t->f->teacher) {
+        teacher_pick(t->f->teacher, t->order + first, count, t->taught, &t->teaching);
+        b.teaching = &t->teaching;
+    }
+    return b;
 }
 
 static void update_weights(struct stepper *t)

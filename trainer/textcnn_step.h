@@ -24,6 +24,8 @@ struct stepper {
     uint32_t *order;                   /* of the epoch order_epoch */
     int64_t order_epoch, steps, total; /* iterations in an epoch, in the whole run */
     int32_t *ids, *start, *labels, batch;
+    float *taught; /* [batch, labels], with a teacher */
+    struct teaching teaching;
     uint64_t seed;
     double char_dropout, ema;
 };

@@ -7,6 +7,7 @@
 #include "ops/adamw.h"
 #include "trainer/processes.h"
 #include "trainer/stepping.h"
+#include "trainer/teacher.h"
 
 static void set_class_weights(struct transformer_step *s)
 {
@@ -16,7 +17,8 @@ static void set_class_weights(struct transformer_step *s)
         return;
     s->class_weights = xcalloc((size_t)n, sizeof *s->class_weights);
     for (size_t i = 0; i < d->n; i++)
-        s->class_weights[d->labels[i]] += 1;
+        if (d->labels[i] >= 0)
+            s->class_weights[d->labels[i]] += 1;
     for (int32_t c = 0; c < n; c++)
         s->class_weights[c] =
             s->class_weights[c] > 0 ? (float)d->n / ((float)n * s->class_weights[c]) : 1.0f;
@@ -50,6 +52,7 @@ void transformer_step_open(struct transformer_step *s, const struct fit *f,
     s->ids = xmalloc(room * (size_t)max_tokens * sizeof *s->ids);
     s->start = xmalloc((room + 1) * sizeof *s->start);
     s->labels = xmalloc(room * sizeof *s->labels);
+    s->taught = f->teacher ? xmalloc(room * (size_t)t->cfg.labels * sizeof *s->taught) : NULL;
     size_t words = trainable_at(t, STACK_ENCODER, P_WORD, 0);
     if (options_real(o, "fgm") > 0)
         for (size_t i = 0; i < t->n; i++)
@@ -60,7 +63,8 @@ void transformer_step_open(struct transformer_step *s, const struct fit *f,
 
 void transformer_step_close(struct transformer_step *s)
 {
-    void *const parts[] = {s->words, s->class_weights, s->order, s->ids, s->start, s->labels};
+    void *const parts[] = {s->words, s->class_weights, s->order, s->ids,
+                           s->start, s->labels,        s->taught};
     transformer_train_close(s->tt);
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         free(parts[i]);
@@ -89,6 +93,11 @@ static struct batch part_of(struct transformer_step *s, size_t first, int32_t fr
                             bool twice)
 {
     packed_pick(&s->f->train, s->order + first + from, n, s->ids, s->start, s->labels);
+    if (s->f->teacher)
+        teacher_pick(s->f->teacher, s->order + first + from, n, s->taught, &s->teaching);
+    if (twice && s->f->teacher)
+        memcpy(s->taught + (size_t)n * (size_t)s->t->cfg.labels, s->taught,
+               (size_t)n * (size_t)s->t->cfg.labels * sizeof *s->taught);
     if (twice) {
         int32_t len = s->start[n];
         memcpy(s->ids + len, s->ids, (size_t)len * sizeof *s->ids);
@@ -97,7 +106,11 @@ static struct batch part_of(struct transformer_step *s, size_t first, int32_t fr
             s->start[n + i] = len + s->start[i];
         n *= 2;
     }
-    return (struct batch){.ids = s->ids, .start = s->start, .labels = s->labels, .n = n};
+    return (struct batch){.ids = s->ids,
+                          .start = s->start,
+                          .labels = s->labels,
+                          .n = n,
+                          .teaching = s->f->teacher ? &s->teaching : NULL};
 }
 
 /* Gradients of the whole batch are added to s->opt.g. */

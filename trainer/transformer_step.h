@@ -22,6 +22,8 @@ struct transformer_step {
     uint32_t *order;      /* of the epoch order_epoch */
     int64_t order_epoch;
     int32_t *ids, *start, *labels; /* of a part */
+    float *taught;                 /* [part, labels], with a teacher; R-Drop: twice */
+    struct teaching teaching;
     int32_t batch, part, max_tokens;
     uint64_t seed;
     const float *current; /* the weights that tt knows */

@@ -166,7 +166,7 @@ static void test_large(void **state)
     for (int i = 0; i < 2 * LONG; i++)
         ids[i] = 3 + (int32_t)(rng_u64(1, 1, (uint64_t)(i % LONG)) % (VOCAB - 3));
     ids[5] = VOCAB_UNK;
-    struct batch b = {ids, start, NULL, 2};
+    struct batch b = {.ids = ids, .start = start, .n = 2};
     struct ngrams *g;
     assert_int_equal(ngrams_build(&b, 1, &g, &err), 0);
     size_t n = (size_t)ngrams_count(g);
@@ -231,7 +231,7 @@ static void test_same_tag(void **state)
     struct workspace *ws = workspace_open(m, 1, 3);
     for (int32_t first = 3; first < VOCAB; first++) {
         const int32_t ids[] = {first, 6, 7}, start[] = {0, 3};
-        struct batch b = {ids, start, NULL, 1};
+        struct batch b = {.ids = ids, .start = start, .n = 1};
         float p[2];
         model_classify(m, ws, &b, p);
         assert_true(first == 5 ? p[0] > 0.99f : p[0] == 0.5f);
@@ -248,7 +248,7 @@ static void test_nothing_to_learn(void **state)
     struct err err;
     struct ngrams *g = NULL;
     const int32_t ids[] = {3, 4, 5, VOCAB_UNK}, start[] = {0, 2, 4};
-    struct batch b = {ids, start, NULL, 2};
+    struct batch b = {.ids = ids, .start = start, .n = 2};
     assert_int_equal(ngrams_build(&b, 2, &g, &err), -1);
     assert_error(&err, ERR_FORMAT,
                  "0 n-grams stand in at least 2 of 2 titles: nothing to learn from");

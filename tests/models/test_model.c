@@ -31,7 +31,7 @@ static struct model *open_with(enum precision precision)
 
 static const int32_t ids[] = {3, 4, 5, 4, 3, 9, 39, 38, 37, 20, 20, 20, 20, 20, 1, 2, 3, 33, 12, 7};
 static const int32_t start[] = {0, 1, 3, 6, 20};
-static const struct batch titles = {ids, start, NULL, 4};
+static const struct batch titles = {.ids = ids, .start = start, .n = 4};
 
 static void test_info(void **state)
 {
@@ -153,7 +153,7 @@ static void test_no_allocation(void **state)
             (void)model_top_k(p, 5, 3, best);
         }
         assert_int_equal(allocations, before);
-        struct batch none = {ids, start, NULL, 0};
+        struct batch none = {.ids = ids, .start = start};
         model_classify(m, ws, &none, NULL);
         workspace_close(ws);
         model_close(m);

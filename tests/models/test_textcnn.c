@@ -223,7 +223,7 @@ static void test_dropout_gradients(void **state)
     const struct textcnn_config c = {9, 3, 5, 3, {1, 6, 2}, 3, 8, 0.4f};
     const int32_t ids[] = {4, 1, 2, 8, 8, 3, 5, 6, 7, 8, 3, 3}, start[] = {0, 1, 4, 12},
                   labels[] = {2, 0, 1};
-    struct batch b = {ids, start, labels, 3};
+    struct batch b = {.ids = ids, .start = start, .labels = labels, .n = 3};
     size_t size = textcnn_size(&c);
     float *w = xmalloc(size * sizeof *w), *grads = xcalloc(size, sizeof *grads);
     double *wide = xmalloc(size * sizeof *wide);
@@ -263,7 +263,7 @@ static void test_threads(void **state)
     }
     for (int i = 0; i < start[TITLES]; i++)
         ids[i] = 1 + (int32_t)(rng_u64(5, 6, (uint64_t)i) % 299);
-    struct batch b = {ids, start, labels, TITLES};
+    struct batch b = {.ids = ids, .start = start, .labels = labels, .n = TITLES};
     size_t size = textcnn_size(&c);
     float *w = xmalloc(size * sizeof *w), *first = xcalloc(size, sizeof *first),
           *grads = xmalloc(size * sizeof *grads);

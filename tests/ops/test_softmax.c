@@ -71,9 +71,77 @@ static void test_cross_entropy(void **state)
     free(x);
 }
 
+/* In double, from the formula. */
+static double taught_loss(const double *x, int n, int label, double smoothing, const float *q,
+                          double t, double part)
+{
+    double sum = 0, warm = 0, loss = 0, soft = label < 0 ? 1 : part;
+    for (int i = 0; i < n; i++) {
+        sum += exp(x[i]);
+        warm += exp(x[i] / t);
+    }
+    for (int i = 0; i < n; i++) {
+        double target = smoothing / n + (i == label ? 1 - smoothing : 0);
+        loss += (1 - soft) * target * (log(sum) - x[i]);
+        loss += soft * t * t * (double)q[i] * (log((double)q[i]) - (x[i] / t - log(warm)));
+    }
+    return loss;
+}
+
+static void test_taught(void **state)
+{
+    (void)state;
+    enum { N = 10 };
+    float *x = numbers(N, 1, 3), *teacher = numbers(N, 2, 2), q[N], dx[N];
+    softmax_row(q, teacher, N);
+    for (int label = -1; label < 2; label++)
+        for (int k = 0; k < 3; k++) {
+            const double t = (double[]){1, 2, 4.5}[k], part = (double[]){0.9, 0.5, 0}[k];
+            double z[N],
+                got = softmax_taught(dx, x, N, label, 0.1f, 0.5f, q, (float)t, (float)part);
+            for (int i = 0; i < N; i++)
+                z[i] = (double)x[i];
+            assert_near(got, taught_loss(z, N, label, 0.1, q, t, (double)(float)part), 1e-6);
+            for (int i = 0; i < N; i++) {
+                const double h = 1e-5;
+                z[i] += h;
+                double up = taught_loss(z, N, label, 0.1, q, t, part);
+                z[i] -= 2 * h;
+                double down = taught_loss(z, N, label, 0.1, q, t, part);
+                z[i] += h;
+                assert_near(dx[i], 0.5 * (up - down) / (2 * h), 1e-5);
+            }
+        }
+    /* No part of the teacher: the labels' loss. */
+    float plain[N];
+    double a = softmax_taught(dx, x, N, 3, 0.1f, 1, q, 2, 0),
+           b = softmax_cross_entropy(plain, x, N, 3, 0.1f, 1);
+    assert_near(a, b, 1e-12);
+    for (int i = 0; i < N; i++)
+        assert_near(dx[i], plain[i], 1e-6);
+    free(x);
+    free(teacher);
+}
+
+static void test_long_rows(void **state)
+{
+    (void)state;
+    enum { N = 21128 };
+    float *x = numbers(N, 1, 6), *a = xmalloc(N * sizeof *a), *b = xmalloc(N * sizeof *b);
+    double one = softmax_cross_entropy(a, x, N, 77, 0, 0.25f),
+           two = softmax_cross_entropy_long(b, x, N, 77, 0.25f);
+    assert_near(one, two, 1e-4);
+    for (int i = 0; i < N; i++)
+        assert_near(a[i], b[i], 1e-7);
+    free(x);
+    free(a);
+    free(b);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_softmax),
-                                       cmocka_unit_test(test_cross_entropy)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_softmax), cmocka_unit_test(test_taught),
+        cmocka_unit_test(test_long_rows), cmocka_unit_test(test_cross_entropy)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
