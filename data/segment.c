@@ -403,7 +403,7 @@ static void cut_new_words(const struct cut *c, size_t from, size_t to)
                                               [MIDDLE] = {BEGIN, MIDDLE},
                                               [END] = {BEGIN, MIDDLE},
                                               [SINGLE] = {END, SINGLE}};
-    double v[STATES], now[STATES];
+    double v[STATES] = {0}, now[STATES];
     for (size_t i = from; i < to; i++) {
         uint32_t x = code_at(c, i) - HAN_FIRST;
         for (int y = 0; y < STATES; y++) {
