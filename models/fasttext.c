@@ -24,12 +24,14 @@ struct fasttext {
     struct fasttext_tree *tree; /* hs */
 };
 
+/* With this bound no product or sum on the way can overflow. */
 static int check_row(const float *row, int32_t n, int64_t i, struct err *err)
 {
     for (int32_t k = 0; k < n; k++)
-        if (!isfinite(row[k]))
-            return err_set(err, ERR_NUMERIC, "row %lld of its matrices holds what is not a number",
-                           (long long)i);
+        if (!(fabsf(row[k]) <= 1e14f)) /* nor is NaN */
+            return err_set(err, ERR_NUMERIC,
+                           "row %lld of its matrices holds %g, expected -1e14 to 1e14",
+                           (long long)i, (double)row[k]);
     return 0;
 }
 
@@ -48,12 +50,12 @@ static int fill(struct fasttext *m, const struct fasttext_file *f, struct err *e
     for (int64_t i = 0; i < m->rows && rc == 0; i++) {
         float *to = m->table + (size_t)i * (size_t)m->padded;
         fasttext_matrix_row(&f->input, i, row);
+        rc = check_row(row, dim, i, err);
         memset(to, 0, (size_t)m->padded * sizeof *to);
         if (m->folded)
             rows()->affine(to, row, m->w, NULL, dim, m->outputs);
         else
             memcpy(to, row, (size_t)dim * sizeof *to);
-        rc = check_row(to, m->width, i, err);
     }
     free(row);
     if (m->folded) {

@@ -239,7 +239,7 @@ static void test_refusals(void **state)
     b.p = xrealloc(b.p, b.n + 1);
     refused(&b, b.n + 1, ERR_FORMAT, "goes on for 1 bytes behind its end");
     memset(b.p + b.n - 4, 0xff, 4); /* NaN in the last weight */
-    refused(&b, b.n, ERR_NUMERIC, "holds what is not a number");
+    refused(&b, b.n, ERR_NUMERIC, "expected -1e14 to 1e14");
     free(b.p);
 }
 
