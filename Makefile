@@ -103,6 +103,12 @@ bench-engines: build
 bench-train: build
 	@env -u OPENBLAS_CORETYPE tests/bench/train --build $(BUILD) --peers $(BUILD)/peers --titles $(DATA)/train.txt $(BENCH)
 
+# Small models beside the programs they are measured by: BENCH="--cascade DIR --python PYTHON-WITH-SCIKIT-LEARN".
+.PHONY: bench-small
+bench-small: build
+	$(call need,fasttext)
+	@env -u OPENBLAS_CORETYPE tests/bench/small --build $(BUILD) --data $(DATA) --python $(BUILD)/parity/bin/python $(BENCH)
+
 # Titles a second of each tokenizer on one core.
 .PHONY: bench-tokenizers
 VOCAB ?= $(dir $(DATA))vocab
