@@ -177,13 +177,13 @@ static float sigmoid(float x)
 /* One-vs-all goes through the program's table: 512 steps over -8 .. 8. */
 static float sigmoid_in_steps(float x)
 {
-    enum { STEPS = 512, END = 8 };
-    if (x < -END)
+    const float steps = 512, end = 8;
+    if (x < -end)
         return 0.0f;
-    if (x > END)
+    if (x > end)
         return 1.0f;
-    int step = (int)((x + END) * STEPS / END / 2);
-    return sigmoid((float)(step * 2 * END) / STEPS - END);
+    int step = (int)((x + end) * steps / end / 2);
+    return sigmoid((float)(step * 2) * end / steps - end);
 }
 
 void fasttext_probabilities(const struct fasttext *m, const int32_t *rows_, int32_t n,
