@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "models/labels.h"
 #include "models/manifest.h"
 
 enum { LEAST_IDS = 2 /* of a part's, model_encode()'s least */, MAX_DIR = 100 };
@@ -106,17 +107,6 @@ static int check_labels(const struct arch_place *place, const struct composite *
     return 0;
 }
 
-static int copy_labels(const struct model_info *info, struct classes *out, struct err *err)
-{
-    struct buf text;
-    buf_init(&text, (size_t)info->n_labels * (DATASET_MAX_CLASS_NAME + 1));
-    for (int32_t i = 0; i < info->n_labels; i++)
-        buf_printf(&text, "%s\n", info->labels[i]);
-    int rc = classes_parse("labels", text.data, text.len, out, err);
-    buf_done(&text);
-    return rc;
-}
-
 /* The parts' weights and how they are put together. */
 static void describe(const struct arch_place *place, const struct composite *c,
                      struct arch_facts *facts)
@@ -133,6 +123,7 @@ static void describe(const struct arch_place *place, const struct composite *c,
         sha256_add(h, info->sha256, strlen(info->sha256));
         facts->parameters += info->parameters;
         facts->weights_bytes += info->weights_bytes;
+        facts->each_for_itself = facts->each_for_itself || (c->cascade && info->each_for_itself);
     }
     sha256_close(h, facts->sha256);
     free(config);
@@ -162,7 +153,8 @@ static int open_composite(const struct arch_place *place, bool cascade, void **i
     for (int i = 0; i < c->n && rc == 0; i++)
         c->max_tokens += model_info(c->parts[i].m)->max_tokens + 1;
     if (rc == 0 && !place->classes->n)
-        rc = copy_labels(model_info(c->parts[0].m), &facts->classes, err);
+        rc = labels_copy(place->path, model_info(c->parts[0].m)->labels,
+                         model_info(c->parts[0].m)->n_labels, &facts->classes, err);
     if (rc != 0) {
         close_composite(c);
         return -1;

@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "models/fasttext.h"
+#include "models/labels.h"
 
 enum { MAX_ROWS = 4096 /* of a title */ };
 static const char label_begin[] = "__label__";
@@ -27,16 +28,13 @@ static const char *bare_label(const struct fasttext_dict *d, int32_t i)
 static int own_classes(const char *path, const struct fasttext_dict *d, struct classes *out,
                        struct err *err)
 {
-    struct buf text;
-    buf_init(&text, (size_t)d->n_labels * (DATASET_MAX_CLASS_NAME + 1));
-    for (int32_t i = 0; i < d->n_labels; i++)
-        buf_printf(&text, "%s\n", bare_label(d, i));
+    const char **names = xmalloc((size_t)d->n_labels * sizeof *names);
     char *name = file_path("%s: its labels", path);
-    int rc = text.full ? err_set(err, ERR_FORMAT, "%s: one is over %d bytes", name,
-                                 DATASET_MAX_CLASS_NAME)
-                       : classes_parse(name, text.data, text.len, out, err);
-    buf_done(&text);
+    for (int32_t i = 0; i < d->n_labels; i++)
+        names[i] = bare_label(d, i);
+    int rc = labels_copy(name, names, d->n_labels, out, err);
     free(name);
+    free(names);
     return rc;
 }
 

@@ -63,3 +63,21 @@ int labels_numbered(int32_t n, struct classes *out, struct err *err)
     buf_done(&text);
     return rc;
 }
+
+int labels_copy(const char *name, const char *const *names, int32_t n, struct classes *out,
+                struct err *err)
+{
+    struct buf text;
+    buf_init(&text, (size_t)n * (DATASET_MAX_CLASS_NAME + 1));
+    for (int32_t i = 0; i < n; i++)
+        buf_printf(&text, "%s\n", names[i]);
+    int rc = text.full ? err_set(err, ERR_FORMAT, "%s: one is over %d bytes", name,
+                                 DATASET_MAX_CLASS_NAME)
+                       : classes_parse(name, text.data, text.len, out, err);
+    buf_done(&text);
+    if (rc == 0 && out->n != n) { /* a line break within a name */
+        classes_done(out);
+        rc = err_set(err, ERR_FORMAT, "%s: one has a line break in it", name);
+    }
+    return rc;
+}

@@ -16,6 +16,9 @@ int labels_read(const char *path, const json_t *config, bool need_file, struct c
                 struct err *err);
 /* As labels_read(), from a directory. */
 int labels_read_dir(const char *dir, struct classes *out, struct err *err);
+/* names [n] copied; refused as classes_parse() refuses them, name standing in messages. */
+int labels_copy(const char *name, const char *const *names, int32_t n, struct classes *out,
+                struct err *err);
 /* LABEL_0 … LABEL_n-1, as transformers calls outputs that nobody named. */
 int labels_numbered(int32_t n, struct classes *out, struct err *err);
 

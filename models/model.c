@@ -28,7 +28,7 @@ struct model {
     struct tokenizer *tokenizer;
     const struct arch *arch;
     void *impl;
-    float sharpness; /* 1 / config.json's "temperature" */
+    float sharpness; /* 1 / config.json's "rubric_temperature" */
 };
 
 struct workspace {
@@ -138,14 +138,14 @@ static int read_config(const char *path, json_t **config, struct model *m, struc
     return 0;
 }
 
-/* "temperature": probabilities are softmax(logits / temperature), Guo et al., arXiv:1706.04599. */
+/* "rubric_temperature": probabilities are softmax(logits / temperature), Guo et al., arXiv:1706.04599. */
 static int read_temperature(const json_t *config, struct model *m, struct err *err)
 {
     double t = 1;
-    if (json_get_real(config, "temperature", &t, err) != 0)
+    if (json_get_real(config, "rubric_temperature", &t, err) != 0)
         return -1;
     if (!(t >= 0.01 && t <= 100))
-        return err_set(err, ERR_FORMAT, "\"temperature\" is %g, expected 0.01 to 100", t);
+        return err_set(err, ERR_FORMAT, "\"rubric_temperature\" is %g, expected 0.01 to 100", t);
     m->sharpness = (float)(1 / t);
     return 0;
 }
@@ -252,6 +252,11 @@ static int open_parts(const char *dir, const struct model_options *opt, struct m
     bool own = rc == 0 && m->arch->open_path;
     if (own)
         rc = open_own(dir, config, opt, m, err);
+    if (own && rc == 0 && m->info.each_for_itself && m->sharpness != 1.0f)
+        rc = err_set(err, ERR_FORMAT,
+                     "%s: \"rubric_temperature\" is of probabilities that sum to 1, these are each "
+                     "for itself",
+                     config_path);
     if (rc == 0 && !own)
         rc = tokenizer_open(dir, m->arch->tokenizer, &m->tokenizer, err);
     if (rc == 0 && !own && check_counts(config, m, err) != 0)

@@ -58,7 +58,8 @@ static json_t *config_of(const json_t *config, const char *name, const struct tr
 {
     json_t *out = json_deep_copy(config), *names = json_array();
     const char *type = json_string_value(json_object_get(config, "model_type"));
-    (void)json_object_del(out, "int8_keep");
+    (void)json_object_del(out, "int8_keep"); /* both were found for other weights */
+    (void)json_object_del(out, "rubric_temperature");
     type = type ? type : "bert";
     char *class = class_of(&t->cfg, type);
     arch_describe(out, type, name, t->cfg.vocab_size, classes);

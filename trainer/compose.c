@@ -1,12 +1,12 @@
 #include "trainer/compose.h"
 
 #include <errno.h>
+#include <ftw.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -120,8 +120,23 @@ static bool is_directory(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-/* A model's files; a composite's parts too. */
-static int copy_all(const char *from, const char *to, struct err *err)
+/* config.json's list of parts; NULL when dir is no composite.  The caller's. */
+static json_t *parts_of(const char *dir)
+{
+    char *path = file_path("%s/config.json", dir);
+    const char *type = NULL;
+    json_t *config = json_parse_file(path, 1 << 20, NULL), *list = NULL;
+    if (config && json_get_str(config, "model_type", &type, NULL) == 0 && type &&
+        (strcmp(type, ensemble_arch.model_type) == 0 || strcmp(type, cascade_arch.model_type) == 0))
+        list = json_object_get(config, type[0] == 'e' ? "members" : "stages");
+    json_incref(list);
+    json_decref(config);
+    free(path);
+    return list;
+}
+
+/* A model's own files, and the parts that a composite names; nothing else that lies there. */
+static int copy_model(const char *from, const char *to, struct err *err)
 {
     struct file_list list;
     if (file_mkdirs(to, err) != 0 || file_list(from, &list, err) != 0)
@@ -130,43 +145,36 @@ static int copy_all(const char *from, const char *to, struct err *err)
     for (size_t i = 0; i < list.n && rc == 0; i++) {
         char *a = file_path("%s/%s", from, list.names[i]),
              *b = file_path("%s/%s", to, list.names[i]);
-        if (list.names[i][0] != '.')
-            rc = is_directory(a) ? copy_all(a, b, err) : file_copy(a, b, err);
+        if (list.names[i][0] != '.' && !is_directory(a))
+            rc = file_copy(a, b, err);
         free(a);
         free(b);
     }
     file_list_free(&list);
+    json_t *parts = parts_of(from);
+    for (size_t i = 0; i < json_array_size(parts) && rc == 0; i++) {
+        const char *dir = json_string_value(json_object_get(json_array_get(parts, i), "dir"));
+        char *a = file_path("%s/%s", from, dir), *b = file_path("%s/%s", to, dir);
+        rc = is_directory(a) ? copy_model(a, b, err) : file_copy(a, b, err);
+        free(a);
+        free(b);
+    }
+    json_decref(parts);
     return rc;
 }
 
-static void remove_all(const char *path)
+/* What stands there and was made here; links are removed, not followed. */
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
-    struct file_list list;
-    if (file_list(path, &list, NULL) != 0)
-        return;
-    for (size_t i = 0; i < list.n; i++) {
-        char *a = file_path("%s/%s", path, list.names[i]);
-        if (is_directory(a))
-            remove_all(a);
-        else
-            (void)unlink(a);
-        free(a);
-    }
-    file_list_free(&list);
-    (void)rmdir(path);
+    (void)st;
+    (void)type;
+    (void)ftw;
+    return remove(path);
 }
 
-static bool is_composite(const char *dir)
+static void remove_tree(const char *path)
 {
-    char *path = file_path("%s/config.json", dir);
-    const char *type = NULL;
-    json_t *config = json_parse_file(path, 1 << 20, NULL);
-    bool yes =
-        config && json_get_str(config, "model_type", &type, NULL) == 0 && type &&
-        (strcmp(type, ensemble_arch.model_type) == 0 || strcmp(type, cascade_arch.model_type) == 0);
-    json_decref(config);
-    free(path);
-    return yes;
+    (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 static int write_parts(const struct compose *c, const char *dir, const char *name, json_t *config,
@@ -178,7 +186,7 @@ static int write_parts(const struct compose *c, const char *dir, const char *nam
     int rc = file_mkdirs(dir, err);
     for (int i = 0; i < c->n && rc == 0; i++) {
         char *part = compose_part_name(c, i), *to = file_path("%s/%s", dir, part);
-        rc = is_directory(c->paths[i]) ? copy_all(c->paths[i], to, err)
+        rc = is_directory(c->paths[i]) ? copy_model(c->paths[i], to, err)
                                        : file_copy(c->paths[i], to, err);
         free(part);
         free(to);
@@ -189,26 +197,46 @@ static int write_parts(const struct compose *c, const char *dir, const char *nam
     return rc == 0 ? arch_write_config(dir, config, err) : rc;
 }
 
+/* New beside out, then in its place; the old one stands aside until then. */
+static int put_in_place(const char *fresh, const char *out, struct err *err)
+{
+    char *old = file_path("%s-old", fresh);
+    bool was = file_exists(out);
+    int rc = was ? rename(out, old) : 0;
+    if (rc == 0 && (rc = rename(fresh, out)) != 0 && was)
+        (void)rename(old, out);
+    if (rc != 0)
+        (void)err_set(err, ERR_IO, "%s: %s", out, strerror(errno));
+    else if (was)
+        remove_tree(old);
+    free(old);
+    return rc;
+}
+
 int compose_write(const struct compose *c, const char *out, bool overwrite, const char *name,
                   json_t *config, struct err *err)
 {
-    char *part = file_path("%s.part", out);
-    int rc = 0;
-    if (file_exists(out) && !(overwrite && is_composite(out)))
-        rc = err_set(err, ERR_CONFLICT,
-                     overwrite ? "%s: is no ensemble and no cascade"
-                               : "%s: is there already: --overwrite replaces it",
-                     out);
-    if (rc == 0) {
-        remove_all(part);
-        rc = write_parts(c, part, name, config, err);
+    json_t *parts = parts_of(out);
+    bool replaces = overwrite && parts;
+    json_decref(parts);
+    if (file_exists(out) && !replaces)
+        return err_set(err, ERR_CONFLICT,
+                       overwrite ? "%s: is no ensemble and no cascade"
+                                 : "%s: is there already: --overwrite replaces it",
+                       out);
+    char *fresh = file_path("%s.XXXXXX", out);
+    if (!mkdtemp(fresh)) {
+        int rc = err_set(err, ERR_IO, "%s: %s", fresh, strerror(errno));
+        free(fresh);
+        return rc;
     }
-    if (rc == 0 && file_exists(out))
-        remove_all(out);
-    if (rc == 0 && rename(part, out) != 0)
-        rc = err_set(err, ERR_IO, "%s: %s", out, strerror(errno));
+    int rc = write_parts(c, fresh, name, config, err);
+    if (rc == 0 && chmod(fresh, 0755) != 0)
+        rc = err_set(err, ERR_IO, "%s: %s", fresh, strerror(errno));
+    if (rc == 0)
+        rc = put_in_place(fresh, out, err);
     if (rc != 0)
-        remove_all(part);
-    free(part);
+        remove_tree(fresh);
+    free(fresh);
     return rc;
 }

@@ -58,10 +58,10 @@ static int write_temperature(const char *dir, double sharpness, double *temperat
     char *path = file_path("%s/config.json", dir);
     json_t *config = json_parse_file(path, MAX_CONFIG, err);
     double before = 1;
-    int rc = config ? json_get_real(config, "temperature", &before, err) : -1;
+    int rc = config ? json_get_real(config, "rubric_temperature", &before, err) : -1;
     *temperature = before / sharpness;
     if (rc == 0) {
-        (void)json_object_set_new(config, "temperature", json_real(*temperature));
+        (void)json_object_set_new(config, "rubric_temperature", json_real(*temperature));
         rc = arch_write_config(dir, config, err);
     }
     json_decref(config);

@@ -173,7 +173,7 @@ static void test_temperature(void **state)
     classify(one, a);
     model_close(one);
     put("one/config.json",
-        "{\"model_type\": \"fasttext\", \"words\": \"characters\", \"temperature\": 2.5}");
+        "{\"model_type\": \"fasttext\", \"words\": \"characters\", \"rubric_temperature\": 2.5}");
     one = open_part("one");
     classify(one, got);
     model_close(one);
@@ -185,10 +185,16 @@ static void test_temperature(void **state)
             assert_true(fabs(x[k] / sum - (double)got[t * LABELS + k]) < 1e-5);
     }
     struct err err;
-    put("one/config.json", "{\"model_type\": \"fasttext\", \"temperature\": 0}");
+    part("three", "ova.bin", order);
+    put("three/config.json", "{\"model_type\": \"fasttext\", \"rubric_temperature\": 2}");
+    char *ova = scratch_file("three");
+    assert_int_equal(model_open(ova, PRECISION_AUTO, &one, &err), -1);
+    assert_non_null(strstr(err.msg, "these are each for itself"));
+    free(ova);
+    put("one/config.json", "{\"model_type\": \"fasttext\", \"rubric_temperature\": 0}");
     char *path = scratch_file("one");
     assert_int_equal(model_open(path, PRECISION_AUTO, &one, &err), -1);
-    assert_non_null(strstr(err.msg, "\"temperature\" is 0, expected 0.01 to 100"));
+    assert_non_null(strstr(err.msg, "\"rubric_temperature\" is 0, expected 0.01 to 100"));
     free(path);
 }
 
@@ -218,8 +224,8 @@ static void test_refusals(void **state)
             "part 1 has no \"dir\"");
     refused("{\"model_type\": \"ensemble\", \"members\": [{\"dir\": \"../one\"}]}",
             "\"dir\" of part 1 is \"../one\"");
-    refused("{\"model_type\": \"ensemble\", \"members\": [{\"dir\": \"three\"}]}",
-            "three/config.json");
+    refused("{\"model_type\": \"ensemble\", \"members\": [{\"dir\": \"four\"}]}",
+            "four/config.json");
     refused("{\"model_type\": \"ensemble\", \"members\": [{\"dir\": \"one\", \"weight\": 1e9}]}",
             "part \"one\": \"weight\" is 1e+09");
     refused("{\"model_type\": \"ensemble\", \"members\": [{\"dir\": \"one\"}, {\"dir\": \"two\"}]}",

@@ -32,7 +32,7 @@ static void everything(void **state)
     assert_int_equal(run_verb(verb_calibrate, "--model", words, "--titles", held), 0);
     double t = number_behind("stdout", "temperature ");
     assert_true(t > 0.1 && t < 20);
-    run_expect_text("words/config.json", "\"temperature\": ");
+    run_expect_text("words/config.json", "\"rubric_temperature\": ");
     /* What is calibrated needs no more of it. */
     assert_int_equal(run_verb(verb_calibrate, "--model", words, "--titles", held), 0);
     double again = number_behind("stdout", "temperature ");
