@@ -195,10 +195,10 @@ void fasttext_dict_finish(struct fasttext_dict *d)
         if (n + (size_t)l.n > all)
             d->sub = xrealloc(d->sub, (all = 2 * (n + (size_t)l.n)) * sizeof *d->sub);
         memcpy(d->sub + n, rows, (size_t)l.n * sizeof *rows);
-        d->sub_start[i] = (int32_t)n;
+        d->sub_start[i] = n;
         n += (size_t)l.n;
     }
-    d->sub_start[d->n_words] = (int32_t)n;
+    d->sub_start[d->n_words] = n;
     free(rows);
 }
 
@@ -220,7 +220,7 @@ void fasttext_line_token(struct fasttext_line *l, const char *s, size_t n)
     }
     l->hashes[l->n_words++] = hash;
     if (id >= 0)
-        for (int32_t i = d->sub_start[id]; i < d->sub_start[id + 1]; i++)
+        for (size_t i = d->sub_start[id]; i < d->sub_start[id + 1]; i++)
             put(l, d->sub[i]);
     else if (!is_end(s, n))
         put_subwords(l, s, n);

@@ -55,7 +55,8 @@ struct fasttext_dict {
     int64_t n_pruned; /* rows kept of the hashed ones; -1: all of them */
     struct fasttext_prune *prune;
     uint32_t prune_mask;
-    int32_t *sub_start, *sub; /* rows of each word: [n_words + 1], its own first */
+    size_t *sub_start; /* [n_words + 1] */
+    int32_t *sub;      /* rows of each word, its own first */
 };
 
 void fasttext_dict_done(struct fasttext_dict *d); /* safe on a zeroed one */

@@ -7,7 +7,7 @@
 #include "base/buf.h"
 
 enum { MAGIC = 793712314, VERSION = 12, OLD_VERSION = 11, CENTROIDS = 256 };
-enum { MAX_DIM = 65536, MAX_NGRAM = 1000, MAX_LABELS = 1000 };
+enum { MAX_DIM = 65536, MAX_NGRAM = 100, MAX_LABELS = 1000 };
 #define MAX_COUNT ((int64_t)100000000000) /* so that sums over labels stay below 1e15 */
 
 /* What is left of the file. */

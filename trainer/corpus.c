@@ -209,3 +209,18 @@ void packed_pick(const struct packed *p, const uint32_t *pick, int32_t n, int32_
         labels[i] = p->batch.labels[pick[i]];
     }
 }
+
+#define MAX_CLASSES_BYTES ((size_t)DATASET_MAX_CLASSES * (DATASET_MAX_CLASS_NAME + 1))
+
+int corpus_write_classes(const char *dir, const struct classes *c, struct err *err)
+{
+    struct buf text;
+    char *path = file_path("%s/class.txt", dir);
+    buf_init(&text, MAX_CLASSES_BYTES);
+    for (int32_t i = 0; i < c->n; i++)
+        buf_printf(&text, "%s\n", c->names[i]);
+    int rc = file_replace(path, text.data, text.len, err);
+    buf_done(&text);
+    free(path);
+    return rc;
+}

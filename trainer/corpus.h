@@ -32,6 +32,8 @@ struct corpus {
 int corpus_read(const char *dir, bool need_dev, long skip_bad, FILE *out, struct corpus *c,
                 struct err *err);
 void corpus_done(struct corpus *c); /* safe on a zeroed one */
+int corpus_write_classes(const char *dir, const struct classes *c,
+                         struct err *err); /* DIR/class.txt */
 
 /* The vocabulary of the training titles: characters seen at least min_count times. */
 struct vocab *corpus_vocab(const struct dataset *train, long min_count);

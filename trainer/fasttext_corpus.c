@@ -59,13 +59,13 @@ static int arrange(struct fasttext_dict *all, const struct fasttext_args *args,
     return 0;
 }
 
-static void make_lines(const struct dataset *titles, const struct words *words,
-                       const int32_t *label, const struct fasttext_dict *d,
-                       struct fasttext_lines *l)
+static int make_lines(const struct dataset *titles, const struct words *words, const int32_t *label,
+                      const struct fasttext_dict *d, struct fasttext_lines *l, struct err *err)
 {
     int32_t *rows = xmalloc(MAX_ROWS * sizeof *rows);
     uint32_t *hashes = xmalloc(MAX_WORDS * sizeof *hashes);
     size_t n = 0, room = 1 << 16;
+    int rc = 0;
     l->rows = xmalloc(room * sizeof *l->rows);
     l->start = xmalloc((titles->n + 1) * sizeof *l->start);
     l->label = xmalloc((titles->n + 1) * sizeof *l->label);
@@ -79,8 +79,14 @@ static void make_lines(const struct dataset *titles, const struct words *words,
                                      .label = -1};
         fasttext_line_title(&line, words, titles->text + titles->offset[i],
                             titles->offset[i + 1] - titles->offset[i]);
-        if (line.n == 0 || n + (size_t)line.n > INT32_MAX)
+        if (line.n == 0)
             continue; /* nothing is known of it */
+        if (n + (size_t)line.n > INT32_MAX) {
+            rc = err_set(err, ERR_FORMAT,
+                         "title %zu of %zu: more than %d rows in all; fewer n-grams or subwords",
+                         i + 1, titles->n, INT32_MAX);
+            break;
+        }
         if (n + (size_t)line.n > room)
             l->rows = xrealloc(l->rows, (room = 2 * (n + (size_t)line.n)) * sizeof *l->rows);
         memcpy(l->rows + n, rows, (size_t)line.n * sizeof *rows);
@@ -90,6 +96,7 @@ static void make_lines(const struct dataset *titles, const struct words *words,
     }
     free(rows);
     free(hashes);
+    return rc;
 }
 
 /* Numbers of the classes' labels among the dictionary's. */
@@ -107,14 +114,15 @@ static int32_t find_labels(const struct classes *classes, const struct fasttext_
     return -1;
 }
 
-void fasttext_corpus_lines(const struct dataset *titles, const struct classes *classes,
-                           const struct words *words, const struct fasttext_dict *d,
-                           struct fasttext_lines *l)
+int fasttext_corpus_lines(const struct dataset *titles, const struct classes *classes,
+                          const struct words *words, const struct fasttext_dict *d,
+                          struct fasttext_lines *l, struct err *err)
 {
     int32_t *label = xcalloc((size_t)classes->n, sizeof *label);
     (void)find_labels(classes, d, label);
-    make_lines(titles, words, label, d, l);
+    int rc = make_lines(titles, words, label, d, l, err);
     free(label);
+    return rc;
 }
 
 int fasttext_corpus_make(const struct dataset *titles, const struct classes *classes,
@@ -145,7 +153,7 @@ int fasttext_corpus_make(const struct dataset *titles, const struct classes *cla
         rc = err_set(err, ERR_FORMAT, "a title has the word __label__%.60s, which is a label's",
                      classes->names[taken]);
     if (rc == 0)
-        make_lines(titles, words, label, d, l);
+        rc = make_lines(titles, words, label, d, l, err);
     if (rc == 0 && l->n == 0)
         rc = err_set(err, ERR_FORMAT, "no title has a word that is seen %d times (--min-count)",
                      (int)args->min_count);

@@ -12,8 +12,8 @@ int fasttext_corpus_make(const struct dataset *titles, const struct classes *cla
                          struct fasttext_dict *d, struct fasttext_lines *l, struct err *err);
 
 /* Other titles by the same dictionary: those that it knows something of. */
-void fasttext_corpus_lines(const struct dataset *titles, const struct classes *classes,
-                           const struct words *words, const struct fasttext_dict *d,
-                           struct fasttext_lines *l);
+int fasttext_corpus_lines(const struct dataset *titles, const struct classes *classes,
+                          const struct words *words, const struct fasttext_dict *d,
+                          struct fasttext_lines *l, struct err *err);
 
 #endif

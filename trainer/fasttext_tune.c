@@ -82,10 +82,14 @@ static int try(struct trial *t, const struct fasttext_choice *c, double *accurac
     struct fasttext_dict d;
     struct fasttext_lines train, held = {0};
     struct fasttext_weights w = {0};
-    int rc = fasttext_corpus_make(s->train, s->classes, &c->args, s->words, &d, &train, err);
+    struct fasttext_args args = c->args;
+    if (args.word_ngrams <= 1 && args.maxn == 0)
+        args.bucket = 0; /* no rows for what there is none of */
+    int rc = fasttext_corpus_make(s->train, s->classes, &args, s->words, &d, &train, err);
     *accuracy = -1;
+    if (rc == 0)
+        rc = fasttext_corpus_lines(s->held, s->classes, s->words, &d, &held, err);
     if (rc == 0) {
-        fasttext_corpus_lines(s->held, s->classes, s->words, &d, &held);
         if (fasttext_train(&d, &train, c->lr, c->args.epoch, s->seed, s->pool, watch, t, &w))
             *accuracy = accuracy_of(&d, &held, &w);
     }

@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "trainer/teacher.h"
 
 #define MAX_BYTES (1 << 16)
 
@@ -36,6 +37,8 @@ int lineage_write(const char *dir, const struct fit *f, double dev_accuracy, str
                arch, f->corpus.digest, f->corpus.train.n, f->corpus.dev.n, dev_accuracy);
     if (f->from[0])
         buf_printf(&out, "  \"from\": {\"sha256\": \"%s\"},\n", f->from);
+    if (f->teacher)
+        buf_printf(&out, "  \"teacher\": {\"sha256\": \"%s\"},\n", f->teacher->digest);
     buf_puts(&out, "  \"options\": {");
     put_options(f, arch, &out);
     buf_puts(&out, "\n  }\n}\n");

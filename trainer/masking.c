@@ -43,6 +43,14 @@ void masking_close(struct masking *m)
     *m = (struct masking){0};
 }
 
+bool masking_knows(const struct masking *m, const int32_t *ids, int32_t n)
+{
+    for (int32_t i = 0; i < n; i++)
+        if (m->role[ids[i]] != PIECE_SPECIAL)
+            return true;
+    return false;
+}
+
 static int32_t budget(const struct masking *m, int32_t n)
 {
     int32_t most = (int32_t)lround(m->share * (double)n);

@@ -5,6 +5,7 @@
 #ifndef TRAINER_MASKING_H
 #define TRAINER_MASKING_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -21,6 +22,9 @@ struct masking {
 int masking_open(struct masking *m, const struct tokenizer *t, const char *dir, double share,
                  struct err *err);
 void masking_close(struct masking *m); /* safe on a zeroed one */
+
+/* Can anything be asked of these ids? */
+bool masking_knows(const struct masking *m, const int32_t *ids, int32_t n);
 
 /* The most that a batch of so many ids is asked. */
 int32_t masking_room(const struct masking *m, int32_t max_ids, int32_t max_titles);

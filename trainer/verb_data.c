@@ -48,26 +48,15 @@ static int write_titles(const char *dir, const char *name, const struct dataset 
     buf_init(&text, MAX_TEXT);
     for (size_t i = 0; i < n; i++) {
         size_t k = order ? order[i] : i;
-        buf_put(&text, d->text + d->offset[k], d->offset[k + 1] - d->offset[k]);
+        /* A title of a CSV file may have line breaks. */
+        for (const char *p = d->text + d->offset[k]; p < d->text + d->offset[k + 1]; p++)
+            buf_put(&text, *p == '\n' || *p == '\r' ? " " : p, 1);
         buf_printf(&text, "\t%d\n", (int)d->labels[k]);
     }
     int rc = text.full ? err_set(err, ERR_FORMAT, "%s: over %zu bytes", path, MAX_TEXT)
                        : file_replace(path, text.data, text.len, err);
     if (rc == 0)
         (void)printf("%s: %zu titles\n", path, n);
-    buf_done(&text);
-    free(path);
-    return rc;
-}
-
-static int write_classes(const char *dir, const struct classes *c, struct err *err)
-{
-    struct buf text;
-    char *path = file_path("%s/class.txt", dir);
-    buf_init(&text, MAX_TEXT);
-    for (int32_t i = 0; i < c->n; i++)
-        buf_printf(&text, "%s\n", c->names[i]);
-    int rc = file_replace(path, text.data, text.len, err);
     buf_done(&text);
     free(path);
     return rc;
@@ -90,7 +79,7 @@ static int hold_out(const struct options *o, const struct corpus *c, struct err 
     rng_shuffle(order, n, (uint64_t)options_int(o, "seed"), STREAM_HOLD);
     int rc = file_mkdirs(out, err);
     if (rc == 0)
-        rc = write_classes(out, &c->classes, err);
+        rc = corpus_write_classes(out, &c->classes, err);
     if (rc == 0)
         rc = write_titles(out, "held.txt", &c->train, order, held, err);
     if (rc == 0)

@@ -52,31 +52,31 @@ static void put_label(struct buf *b, const struct classes *c, int32_t label)
 static int write_file(const char *out, const char *name, const struct classes *c,
                       const struct dataset *d, const struct words *w, struct err *err)
 {
-    struct buf text;
+    struct buf text, line;
     char *path = file_path("%s/%s.txt", out, name);
     buf_init(&text, MAX_TEXT);
+    size_t left_out = 0;
+    buf_init(&line, MAX_TEXT);
     for (size_t i = 0; i < d->n; i++) {
+        buf_reset(&line);
+        words_each(w, d->text + d->offset[i], d->offset[i + 1] - d->offset[i], put_word, &line);
+        if (line.len == 0) { /* it could not be read back */
+            left_out++;
+            continue;
+        }
         put_label(&text, c, d->labels[i]);
-        words_each(w, d->text + d->offset[i], d->offset[i + 1] - d->offset[i], put_word, &text);
+        buf_put(&text, line.data, line.len);
         buf_puts(&text, "\n");
     }
+    buf_done(&line);
     int rc = text.full ? err_set(err, ERR_FORMAT, "%s: over %zu bytes", path, MAX_TEXT)
                        : file_replace(path, text.data, text.len, err);
     if (rc == 0)
-        (void)printf("%s: %zu titles\n", path, d->n);
-    buf_done(&text);
-    free(path);
-    return rc;
-}
-
-static int write_classes(const char *out, const struct classes *c, struct err *err)
-{
-    struct buf text;
-    char *path = file_path("%s/class.txt", out);
-    buf_init(&text, MAX_TEXT);
-    for (int32_t i = 0; i < c->n; i++)
-        buf_printf(&text, "%s\n", c->names[i]);
-    int rc = file_replace(path, text.data, text.len, err);
+        (void)printf("%s: %zu titles", path, d->n - left_out);
+    if (rc == 0 && left_out)
+        (void)printf(", %zu of nothing but stop words left out", left_out);
+    if (rc == 0)
+        (void)printf("\n");
     buf_done(&text);
     free(path);
     return rc;
@@ -96,7 +96,7 @@ static int write_all(const struct options *o, const char *out, const struct corp
         return -1;
     int rc = file_mkdirs(out, err);
     if (rc == 0)
-        rc = write_classes(out, &c->classes, err);
+        rc = corpus_write_classes(out, &c->classes, err);
     for (size_t i = 0; i < sizeof all / sizeof *all && rc == 0; i++)
         if (all[i].d->n)
             rc = write_file(out, all[i].name, &c->classes, all[i].d, w, err);

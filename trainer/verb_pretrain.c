@@ -49,21 +49,18 @@ static const struct opt opts[] = {
 #undef FIT_OPTION
 };
 
-/* BERT's own settings, for a batch and rate that two cores finish: arXiv:1810.04805, A.2. */
+/* A rate and batch that two cores finish; weights that were learnt already are not torn away. */
 static int prepare(struct options *o, struct err *err)
 {
-    static const char *const defaults[][2] = {
-        {"epochs", "10"}, {"batch", "64"},   {"lr", "5e-4"},        {"schedule", "linear"},
-        {"ema", "0"},     {"patience", "0"}, {"eval-every", "500"}, {"model-name", "encoder"}};
-    if (options_given(o, "from") && strcmp(options_str(o, "init"), "random") != 0 &&
-        options_set_default(o, "lr", "1e-4", "what goes on is not torn away", err) != 0)
-        return -1;
-    for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
-        if ((strcmp(defaults[i][0], "lr") != 0 || !options_given(o, "from")) &&
-            options_set_default(o, defaults[i][0], defaults[i][1], "usual for masked words", err) !=
-                0)
-            return -1;
-    return 0;
+    bool further = options_given(o, "from") && strcmp(options_str(o, "init"), "random") != 0;
+    const char *const defaults[][2] = {
+        {"epochs", "10"},      {"batch", "64"},          {"lr", further ? "1e-4" : "5e-4"},
+        {"ema", "0"},          {"patience", "0"},        {"schedule", "linear"},
+        {"eval-every", "500"}, {"model-name", "encoder"}};
+    int rc = 0;
+    for (size_t i = 0; i < sizeof defaults / sizeof *defaults && rc == 0; i++)
+        rc = options_set_default(o, defaults[i][0], defaults[i][1], "usual for masked words", err);
+    return rc;
 }
 
 struct run {
@@ -117,6 +114,16 @@ static int train(struct fit *f, struct encoder_source *src, const struct masking
     if (held == 0)
         return err_set(err, ERR_FORMAT, "%zu sequences are too few to hold some out: 10 at least",
                        n);
+    size_t known = 0;
+    for (size_t i = 0; i < n; i++)
+        known += masking_knows(masking, f->train.ids + f->train.start[i],
+                               f->train.start[i + 1] - f->train.start[i]);
+    if (known < n - n / 10)
+        return err_set(
+            err, ERR_FORMAT,
+            "%zu of %zu sequences have no word that %s's vocabulary knows (--min-count, or "
+            "another --from)",
+            n - known, n, src->dir);
     pretrain_step_open(&r.s, f->o, src->t, src->w, &drop, &f->train, held, masking, f->pool);
     src->w = NULL; /* the step's now */
     (void)fprintf(f->console, "%-12s %s, %zu sequences of %.1f ids, %zu held out, %d threads\n",

@@ -96,6 +96,7 @@ static int search(const struct options *o, const struct corpus *c, struct fastte
         .console = stdout,
         .stop = asked_to_stop};
     *best = (struct fasttext_choice){fit_fasttext_args(o), options_real(o, "lr")};
+    best->args.bucket = (int32_t)options_int(o, "bucket"); /* a trial may have n-grams yet */
     int rc = fasttext_tune(&s, best, &accuracy, err);
     int signal_number = stop_signal();
     stop_release();
@@ -106,7 +107,7 @@ static int search(const struct options *o, const struct corpus *c, struct fastte
     dataset_done(&held);
     words_close(words);
     free(order);
-    return rc == 0 && signal_number ? 128 + signal_number : rc;
+    return signal_number ? 128 + signal_number : rc;
 }
 
 /* The same options, and what was found. */
@@ -120,13 +121,10 @@ static int choose(struct options *chosen, const struct options *o,
     const struct {
         const char *name;
         double value;
-    } found[] = {{"epochs", best->args.epoch},
-                 {"lr", best->lr},
-                 {"dim", best->args.dim},
-                 {"word-ngrams", best->args.word_ngrams},
-                 {"minn", best->args.minn},
-                 {"maxn", best->args.maxn},
-                 {"bucket", best->args.bucket ? best->args.bucket : 1}};
+    } found[] = {{"epochs", best->args.epoch}, {"lr", best->lr},
+                 {"dim", best->args.dim},      {"word-ngrams", best->args.word_ngrams},
+                 {"minn", best->args.minn},    {"maxn", best->args.maxn},
+                 {"bucket", best->args.bucket}};
     if (rc == 0)
         rc = options_set(chosen, "arch", "fasttext", "tune", err);
     for (size_t i = 0; i < sizeof found / sizeof *found && rc == 0; i++) {

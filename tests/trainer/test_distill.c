@@ -60,6 +60,7 @@ static void learns_from_the_teacher(void **state)
     assert_true(accuracy() > 50);
     run_expect_text("stdout", "teacher ");
     assert_true(run_exists("s/model.safetensors"));
+    run_expect_text("s/lineage.json", "\"teacher\": {\"sha256\": \"");
     buf_done(&wrong);
     buf_done(&bare);
     free(dir);

@@ -159,6 +159,14 @@ static void reads_text(void **state)
     assert_int_not_equal(run_verb(verb_pretrain, "--text", b, "--init", "random", "--out", "%/f"),
                          0);
     run_expect_text("stderr", "too few");
+    for (int i = 0; i < 30; i++)
+        (void)snprintf(text + i * 7, 8, "龘龘\n");
+    put("a.txt", text, 30 * 7);
+    assert_int_not_equal(run_verb(verb_pretrain, "--text", a, "--from",
+                                  "tests/golden/transformers/bert", "--max-length", "32", "--out",
+                                  "%/f"),
+                         0);
+    run_expect_text("stderr", "sequences have no word that");
     assert_false(run_exists("f/model.safetensors"));
     free(a);
     free(b);

@@ -25,6 +25,13 @@ static void prepares(void **state)
     text = run_read("out/train.txt", NULL);
     assert_string_equal(text, "__label__finance A 股 大涨\n__label__0 完胜\n");
     free(text);
+    run_write("data/train.txt", "A股 大涨了\t1\n了了\t0\n");
+    assert_int_equal(run_verb(verb_prepare, "--data", data, "--out", out, "--stop-words", stop), 0);
+    run_expect_text("stdout", "out/train.txt: 1 titles, 1 of nothing but stop words left out");
+    run_write("data/train.txt", "A股 大涨了\t1\n完胜\t0\n");
+    assert_int_equal(run_verb(verb_prepare, "--data", data, "--out", out, "--words", "jieba",
+                              "--dictionary", "tests/golden/segment", "--stop-words", stop),
+                     0);
     /* Back again, words joined. */
     char *again = file_path("%s/again", run_dir);
     assert_int_equal(run_verb(verb_prepare, "--data", out, "--out", again), 0);
