@@ -23,6 +23,15 @@ enum { N_FILES = sizeof files / sizeof *files, N_MEANING = 11, N_WEIGHTS = 2 };
 /* What is told of a model, not needed to run it: gone before the weights change, there after them. */
 static const char *const told[] = {HISTORY_FILE, LINEAGE_FILE};
 
+int outdir_mode(const struct options *o, enum outdir_mode *mode, struct err *err)
+{
+    bool resume = options_bool(o, "resume"), overwrite = options_bool(o, "overwrite");
+    *mode = resume ? OUTDIR_RESUME : overwrite ? OUTDIR_OVERWRITE : OUTDIR_NEW;
+    return resume && overwrite
+               ? err_set(err, ERR_USAGE, "--resume and --overwrite exclude each other")
+               : 0;
+}
+
 static bool holds(const char *dir, const char *name)
 {
     char *path = file_path("%s/%s", dir, name);

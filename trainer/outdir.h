@@ -8,8 +8,11 @@
 #include <stdbool.h>
 
 #include "base/err.h"
+#include "base/options.h"
 
 enum outdir_mode { OUTDIR_NEW, OUTDIR_OVERWRITE, OUTDIR_RESUME };
+/* By --resume and --overwrite, which exclude each other. */
+int outdir_mode(const struct options *o, enum outdir_mode *mode, struct err *err);
 
 #define REPORT_HTML_FILE "report.html" /* retrain's, beside the model */
 

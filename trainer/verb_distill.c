@@ -104,10 +104,9 @@ static int run(const struct options *o, const char *const *words, int n, struct 
                        "--arch %s learns from labels alone; textcnn and transformers "
                        "learn from a teacher",
                        arch);
-    bool resume = options_bool(o, "resume"), overwrite = options_bool(o, "overwrite");
-    if (resume && overwrite)
-        return err_set(err, ERR_USAGE, "--resume and --overwrite exclude each other");
-    enum outdir_mode mode = resume ? OUTDIR_RESUME : overwrite ? OUTDIR_OVERWRITE : OUTDIR_NEW;
+    enum outdir_mode mode;
+    if (outdir_mode(o, &mode, err) != 0)
+        return -1;
     struct fit f = {.o = o, .console = stdout, .start_ns = clock_ns(), .can_resume = true};
     if (outdir_check(out, mode, err) != 0 ||
         corpus_read(data, true, options_int(o, "skip-bad"), f.console, &f.corpus, err) != 0)

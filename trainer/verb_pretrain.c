@@ -200,15 +200,17 @@ static int run(const struct options *o, const char *const *words, int n, struct 
     const char *text, *out;
     if (verb_need(o, "text", &text, err) != 0 || verb_need(o, "out", &out, err) != 0)
         return -1;
-    bool resume = options_bool(o, "resume"), overwrite = options_bool(o, "overwrite");
-    if (resume && overwrite)
-        return err_set(err, ERR_USAGE, "--resume and --overwrite exclude each other");
+    enum outdir_mode mode;
+    if (outdir_mode(o, &mode, err) != 0)
+        return -1;
     if (options_int(o, "max-length") < LEAST_LENGTH)
         return err_set(err, ERR_USAGE, "--max-length is %ld, expected %d at least",
                        options_int(o, "max-length"), LEAST_LENGTH);
-    enum outdir_mode mode = resume ? OUTDIR_RESUME : overwrite ? OUTDIR_OVERWRITE : OUTDIR_NEW;
-    struct fit f = {
-        .o = o, .console = stdout, .start_ns = clock_ns(), .can_resume = true, .resume = resume};
+    struct fit f = {.o = o,
+                    .console = stdout,
+                    .start_ns = clock_ns(),
+                    .can_resume = true,
+                    .resume = mode == OUTDIR_RESUME};
     const char **paths = xmalloc(((size_t)n + 1) * sizeof *paths);
     paths[0] = text;
     for (int i = 0; i < n; i++)

@@ -1,5 +1,6 @@
 /* Masked-language models in training: loss and gradients against PyTorch's (tests/golden/transformers_masked.py),
  * and what may not matter. */
+#include "tests/models/gradients.h"
 #include "tests/models/rows.h"
 
 #include "models/masked_train.h"
@@ -84,40 +85,6 @@ static double gradients_of(struct trained *r, uint64_t step)
     return result.loss / r->b.n;
 }
 
-static double norm(const float *x, size_t n)
-{
-    double s = 0;
-    for (size_t i = 0; i < n; i++)
-        s += (double)x[i] * x[i];
-    return sqrt(s);
-}
-
-/* The tensor whose ‖Δ‖ is the largest part of ‖reference‖ (where that is nearly zero: of the largest). */
-static double worst(const struct trained *r, const char **which)
-{
-    double largest = 0, most = 0;
-    for (int pass = 0; pass < 2; pass++)
-        for (size_t i = 0; i < r->t->n; i++) {
-            const struct trainable_tensor *x = &r->t->tensors[i];
-            char *name = file_path("grad.%s", x->name);
-            const float *theirs = golden_tensor(r->golden, name)->data;
-            double whole = norm(theirs, x->size), off = 0;
-            for (size_t k = 0; k < x->size; k++) {
-                double d = (double)r->g[x->offset + k] - theirs[k];
-                off += d * d;
-            }
-            off = sqrt(off) / fmax(whole, 1e-3 * largest);
-            if (pass == 0)
-                largest = fmax(largest, whole);
-            else if (off > most) {
-                most = off;
-                *which = x->name;
-            }
-            free(name);
-        }
-    return most;
-}
-
 static const struct dropout_rates none = {0};
 
 static float loss_of(const struct trained *r)
@@ -132,7 +99,7 @@ static void test_gradients(void **state)
         for (int recompute = 0; recompute < 2; recompute++) {
             struct trained r = open_row(rows[i], PRODUCT_FP32, 2, recompute, none);
             const char *name = "";
-            double got = gradients_of(&r, 0), off = worst(&r, &name);
+            double got = gradients_of(&r, 0), off = worst_gradient(r.t, r.g, r.golden, &name);
             assert_true(fabs(got - (double)loss_of(&r)) < 1e-5 * got);
             if (!(off <= 1e-3))
                 fail_msg("%s: %s: off by %.3g of its gradient", rows[i], name, off);
@@ -150,12 +117,12 @@ static void test_mistakes_are_seen(void **state)
         struct trained r = open_row("bert", PRODUCT_FP32, 1, false, none);
         const char *name = "";
         (void)gradients_of(&r, 0);
-        assert_true(worst(&r, &name) <= 1e-3);
+        assert_true(worst_gradient(r.t, r.g, r.golden, &name) <= 1e-3);
         for (size_t i = 0; i < r.t->n; i++)
             if (r.t->tensors[i].which == which[k])
                 for (size_t j = 0; j < r.t->tensors[i].size; j++)
                     r.g[r.t->tensors[i].offset + j] *= 1.01f;
-        assert_true(worst(&r, &name) > 1e-3);
+        assert_true(worst_gradient(r.t, r.g, r.golden, &name) > 1e-3);
         close_row(&r);
     }
 }

@@ -1,5 +1,6 @@
 /* Loss and gradients of every golden row against PyTorch's (tests/golden/transformers_gradients.py), ten steps of
  * AdamW, and what may not matter: threads, how a batch is cut, recomputation, precision (much). */
+#include "tests/models/gradients.h"
 #include "tests/models/rows.h"
 
 #include "models/transformer_save.h"
@@ -67,41 +68,6 @@ static void close_row(struct trained *r)
     safetensors_close(r->gradients);
 }
 
-static double norm(const float *x, size_t n)
-{
-    double s = 0;
-    for (size_t i = 0; i < n; i++)
-        s += (double)x[i] * x[i];
-    return sqrt(s);
-}
-
-/* The tensor whose ‖Δ‖ is the largest part of ‖reference‖ (where that is nearly zero: of the largest). */
-static double worst(const struct trained *r, const char **which)
-{
-    double largest = 0, most = -1;
-    for (int pass = 0; pass < 2; pass++)
-        for (size_t i = 0; i < r->t->n; i++) {
-            const struct trainable_tensor *x = &r->t->tensors[i];
-            char *name = file_path("grad.%s", x->name);
-            const struct tensor *t = golden_tensor(r->gradients, name);
-            assert_int_equal(t->bytes, x->size * sizeof(float));
-            double off = 0, whole = norm(t->data, x->size);
-            for (size_t k = 0; k < x->size; k++) {
-                double d = (double)r->g[x->offset + k] - ((const float *)t->data)[k];
-                off += d * d;
-            }
-            off = sqrt(off) / fmax(whole, 1e-3 * largest);
-            if (pass == 0)
-                largest = fmax(largest, whole);
-            else if (!(off <= most)) {
-                most = off;
-                *which = x->name;
-            }
-            free(name);
-        }
-    return most;
-}
-
 static float only(const struct safetensors *st, const char *name)
 {
     float x;
@@ -134,7 +100,7 @@ static void test_gradients(void **state)
                 double got = gradients_of(&r, 0, &loss);
                 assert_true(fabs(got - only(r.gradients, "loss")) < 1e-5 * got);
                 const char *name = "";
-                double off = worst(&r, &name);
+                double off = worst_gradient(r.t, r.g, r.gradients, &name);
                 if (!(off <= 1e-3))
                     fail_msg("%s: %s: off by %.3g of its gradient", rows[i], name, off);
                 close_row(&r);
@@ -158,7 +124,8 @@ static void test_mistakes_are_seen(void **state)
             const char *name = "";
             for (size_t j = 0; j < x->size; j++)
                 g[j] *= 1.01f;
-            bool sees = worst(&r, &name) > 1e-3 && strcmp(name, x->name) == 0;
+            bool sees =
+                worst_gradient(r.t, r.g, r.gradients, &name) > 1e-3 && strcmp(name, x->name) == 0;
             seen += sees;
             all++;
             /* Keys' biases shift all scores of a query alike: their gradient is zero. */

@@ -20,6 +20,7 @@
 #include <cmocka.h>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "trainer/verb.h"
 
 #define TINY "tests/data/tiny"
@@ -130,6 +131,23 @@ static inline void run_expect_text(const char *name, const char *part)
     if (!strstr(text, part))
         fail_msg("%s lacks \"%s\":\n%s", name, part, text);
     free(text);
+}
+
+/* The first or last value of a key in a file of JSON lines; -1: none. */
+static inline double run_number(const char *log, const char *key, bool last)
+{
+    double value = -1;
+    char *text = run_read(log, NULL), *rest = text;
+    for (char *line; (line = strsep(&rest, "\n")) && *line;) {
+        json_t *doc = json_parse(log, line, strlen(line), NULL);
+        assert_non_null(doc);
+        json_t *number = json_object_get(doc, key);
+        if (number && (last || value < 0))
+            value = json_number_value(number);
+        json_decref(doc);
+    }
+    free(text);
+    return value;
 }
 
 static inline void run_expect_same(const char *a, const char *b)

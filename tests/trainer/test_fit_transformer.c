@@ -13,22 +13,6 @@
 /* Some 14 iterations. */
 #define SHORT "--batch", "32", "--epochs", "2", "--eval-every", "4", "--patience", "0"
 
-static double nth_number(const char *log, const char *key, bool last)
-{
-    double value = -1;
-    char *text = run_read(log, NULL), *rest = text;
-    for (char *line; (line = strsep(&rest, "\n")) && *line;) {
-        json_t *doc = json_parse(log, line, strlen(line), NULL);
-        assert_non_null(doc);
-        json_t *number = json_object_get(doc, key);
-        if (number && (last || value < 0))
-            value = json_number_value(number);
-        json_decref(doc);
-    }
-    free(text);
-    return value;
-}
-
 static void learns(void **state)
 {
     (void)state;
@@ -37,9 +21,9 @@ static void learns(void **state)
                               "--out", "%/m", "--log-json", "%/log", "--eval-every", "35", "--keep",
                               "accuracy", "--patience", "0"),
                      0);
-    assert_true(nth_number("log", "train_loss", true) <
-                0.6 * nth_number("log", "train_loss", false));
-    assert_true(nth_number("log", "train_accuracy", true) > 0.6);
+    assert_true(run_number("log", "train_loss", true) <
+                0.6 * run_number("log", "train_loss", false));
+    assert_true(run_number("log", "train_accuracy", true) > 0.6);
     static const char *const files[] = {
         "config.json",           "model.safetensors",       "vocab.txt",    "labels.txt",
         "tokenizer_config.json", "special_tokens_map.json", "history.json", "lineage.json"};
@@ -81,8 +65,8 @@ static void every_family(void **state)
                                   "--batch", "32", "--epochs", "6", "--lr", "1e-3", "--eval-every",
                                   "14", "--patience", "0", "--out", out, "--log-json", "%/log"),
                          0);
-        assert_true(nth_number("log", "train_loss", true) <
-                    0.95 * nth_number("log", "train_loss", false));
+        assert_true(run_number("log", "train_loss", true) <
+                    0.95 * run_number("log", "train_loss", false));
         free(from);
         free(out);
     }
@@ -306,8 +290,8 @@ static void random_weights(void **state)
                                   "1e-3", "--eval-every", "28", "--patience", "0", "--out", out,
                                   "--log-json", "%/log"),
                          0);
-        assert_true(nth_number("log", "train_loss", true) <
-                    0.9 * nth_number("log", "train_loss", false));
+        assert_true(run_number("log", "train_loss", true) <
+                    0.9 * run_number("log", "train_loss", false));
         free(out);
     }
     assert_false(run_exists("n0/.new"));

@@ -4,26 +4,9 @@
 
 #include <time.h>
 
-#include "base/json.h"
-
 #define TEXT "tests/data/tiny/train.txt"
 #define PRETRAIN "--text", TEXT, "--arch", "bert", "--init", "random", "--size", "tiny"
 #define SHORT "--batch", "32", "--epochs", "2", "--eval-every", "4", "--held-out", "20"
-
-static double number(const char *log, const char *key, bool last)
-{
-    double value = -1;
-    char *text = run_read(log, NULL), *rest = text;
-    for (char *line; (line = strsep(&rest, "\n")) && *line;) {
-        json_t *doc = json_parse(log, line, strlen(line), NULL);
-        json_t *found = json_object_get(doc, key);
-        if (found && (last || value < 0))
-            value = json_number_value(found);
-        json_decref(doc);
-    }
-    free(text);
-    return value;
-}
 
 static void learns_and_is_gone_on_from(void **state)
 {
@@ -33,7 +16,8 @@ static void learns_and_is_gone_on_from(void **state)
                               "75", "--held-out", "20", "--hidden-dropout", "0"),
                      0);
     /* Of two hundred titles only themselves can be learnt. */
-    assert_true(number("log", "train_loss", true) < 0.8 * number("log", "train_loss", false));
+    assert_true(run_number("log", "train_loss", true) <
+                0.8 * run_number("log", "train_loss", false));
     run_expect_text("e/config.json", "\"BertForMaskedLM\"");
     assert_false(run_exists("e/labels.txt"));
     assert_false(run_exists("e/trainer.safetensors"));
