@@ -62,8 +62,9 @@ check: build
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 
 # Everything, on a real Apache Kafka broker.
-# What it needs comes first: the trainer is built with MPI where that is there.
-test: deps-test deps-k8s build
+# What it needs comes first, and is then built with: MPI may have come after another target's build.
+test: deps-test deps-k8s
+	@$(MAKE) --no-print-directory build
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 	@$(K8S)
 	@tests/e2e/run $(E2E)

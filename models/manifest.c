@@ -91,7 +91,8 @@ int manifest_list(const char *dir, struct file_list *list, struct err *err)
     }
     list->n = kept;
     if (rc == 0 && !(config && weights))
-        rc = err_set(err, ERR_FORMAT, "%s: no model directory: it needs %s", dir, needs);
+        rc = err_set(err, ERR_FORMAT, "%s: no model directory: it needs %s%s", dir, needs,
+                     config ? " (ensembles and cascades are served from their own)" : "");
     if (rc == 0 && kept > MANIFEST_MAX_FILES)
         rc = err_set(err, ERR_FORMAT, "%s: %zu files, at most %d", dir, kept, MANIFEST_MAX_FILES);
     if (rc != 0)

@@ -63,6 +63,31 @@ static void everything(void **state)
     assert_int_not_equal(
         run_verb(verb_cascade, "--stages", words, "--titles", held, "--out", "%/x"), 0);
     run_expect_text("stderr", "--stages names 1 models, expected 2 to 5");
+    char *place = file_path("dir:%s/registry", run_dir);
+    assert_int_not_equal(run_verb(verb_push, "--model", "%/c", "--registry", place, "--name", "n"),
+                         0);
+    run_expect_text("stderr", "(ensembles and cascades are served from their own)");
+    /* What lies beside a model is not taken along, and links are not followed when an old one goes. */
+    char *alien = file_path("%s/words/sub", run_dir), *link = file_path("%s/c/link", run_dir),
+         *keep = file_path("%s/keep", run_dir);
+    assert_int_equal(file_mkdirs(alien, NULL), 0);
+    assert_int_equal(file_mkdirs(keep, NULL), 0);
+    run_write("keep/file", "x");
+    assert_int_equal(symlink(keep, link), 0);
+    assert_int_equal(
+        run_verb(verb_cascade, "--stages", three, "--titles", held, "--out", "%/c", "--overwrite"),
+        0);
+    assert_true(run_exists("keep/file"));
+    assert_false(run_exists("c/link"));
+    assert_false(run_exists("c/0-fasttext/sub"));
+    /* Within one of its own stages. */
+    assert_int_equal(
+        run_verb(verb_cascade, "--stages", three, "--titles", held, "--out", "%/words/c"), 0);
+    assert_true(run_exists("words/c/0-fasttext/model.bin"));
+    free(place);
+    free(alien);
+    free(link);
+    free(keep);
     free(three);
     free(dir);
     free(held);
