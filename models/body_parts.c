@@ -1,10 +1,10 @@
 #include "models/body_parts.h"
 
 #include <assert.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "ops/int8.h"
 #include "ops/rows.h"
 
 enum { LINE = 64 };
@@ -30,7 +30,7 @@ float *parts_floats(const struct params *p, enum stack stack, enum param which, 
 }
 
 /* "encoder.layer.9.output.dense" keeps "bert.encoder.layer.9.output.dense.weight". */
-static bool keeps(const char *kept, const char *name)
+bool parts_keeps(const char *kept, const char *name)
 {
     size_t n = strlen(name), m = strlen(kept);
     for (size_t at = 0; m && at + m <= n; at++)
@@ -43,7 +43,7 @@ static bool keeps(const char *kept, const char *name)
 enum product_type parts_type(const json_t *keep, const char *name, enum product_type type)
 {
     for (size_t i = 0; type == PRODUCT_INT8 && i < json_array_size(keep); i++)
-        if (keeps(json_string_value(json_array_get(keep, i)), name))
+        if (parts_keeps(json_string_value(json_array_get(keep, i)), name))
             type = product_has(PRODUCT_BF16) ? PRODUCT_BF16 : PRODUCT_FP32;
     return type;
 }
@@ -68,6 +68,11 @@ static bool is_product(enum param which)
     }
 }
 
+bool parts_may_be_bytes(enum param which)
+{
+    return is_product(which) || which == P_WORD || which == P_POSITION;
+}
+
 int parts_check_keep(const json_t *keep, const struct tensor_set *weights, const struct params *p,
                      struct err *err)
 {
@@ -79,7 +84,7 @@ int parts_check_keep(const json_t *keep, const struct tensor_set *weights, const
         if (!kept)
             return err_set(err, ERR_FORMAT, "\"int8_keep\": entry %zu is no name", i);
         while (at < weights->n &&
-               !(is_product(p->role[at]) && keeps(kept, weights->tensors[at].name)))
+               !(parts_may_be_bytes(p->role[at]) && parts_keeps(kept, weights->tensors[at].name)))
             at++;
         if (at == weights->n)
             return err_set(err, ERR_CONFIG,
@@ -96,7 +101,7 @@ const char *parts_runs_in(enum param which, enum product_type type, const json_t
     case PARAMS:
         return "unused";
     case P_WORD:
-        return names[type == PRODUCT_INT8 ? PRODUCT_INT8 : PRODUCT_FP32];
+        return names[parts_type(keep, name, type) == PRODUCT_INT8 ? PRODUCT_INT8 : PRODUCT_FP32];
     case P_EMB_PROJ_W:
         return names[type == PRODUCT_BF16 ? PRODUCT_BF16 : PRODUCT_FP32];
     default:
@@ -139,8 +144,10 @@ void parts_activate(enum activation act, float *y, const float *x, int n)
     of[act](y, x, n);
 }
 
-void parts_word_table(struct word_table *t, const struct tensor *words, bool int8)
+void parts_word_table(struct word_table *t, const struct body_source *src)
 {
+    const struct tensor *words = params_of(src->params, STACK_ENCODER, P_WORD, 0);
+    bool int8 = parts_type(src->keep, words->name, src->type) == PRODUCT_INT8;
     *t = (struct word_table){.v = (int32_t)words->dims[0], .e = (int32_t)words->dims[1]};
     size_t n = (size_t)elements(words), e = (size_t)t->e;
     float *f = xmalloc(n * sizeof *f);
@@ -151,15 +158,8 @@ void parts_word_table(struct word_table *t, const struct tensor *words, bool int
     }
     t->q = xmalloc(n);
     t->scale = xmalloc((size_t)t->v * sizeof *t->scale);
-    for (size_t i = 0; i < (size_t)t->v; i++) {
-        float most = 0.0f;
-        for (size_t j = 0; j < e; j++)
-            most = fabsf(f[i * e + j]) > most ? fabsf(f[i * e + j]) : most;
-        float per = most > 0.0f ? 127.0f / most : 0.0f;
-        for (size_t j = 0; j < e; j++)
-            t->q[i * e + j] = (int8_t)lrintf(f[i * e + j] * per);
-        t->scale[i] = most / 127.0f;
-    }
+    for (size_t i = 0; i < (size_t)t->v; i++)
+        t->scale[i] = int8_quantize(t->q + i * e, f + i * e, e, 1);
     free(f);
 }
 

@@ -8,11 +8,15 @@
 
 /* A weight as floats, freed by the caller; NULL when the table has none of it. */
 float *parts_floats(const struct params *p, enum stack stack, enum param which, int32_t layer);
-/* The type in which a weight's product runs when `type` is asked for: names in keep (an array of
- * strings or NULL: config.json's "int8_keep"), with or without prefix and ".weight", are kept out of
- * int8. */
+/* Does an entry of config.json's "int8_keep" name this weight?  With or without prefix and ".weight", or
+ * by a part of it that ends at a dot. */
+bool parts_keeps(const char *kept, const char *name);
+/* The type in which a weight's product runs when `type` is asked for: what keep (an array of strings or NULL:
+ * config.json's "int8_keep") names is kept out of int8. */
 enum product_type parts_type(const json_t *keep, const char *name, enum product_type type);
-/* Entries of "int8_keep" must be strings, each of them the name of a product of this model: the error
+/* What "int8" is about: the matrices of the layers and the tables of words and positions. */
+bool parts_may_be_bytes(enum param which);
+/* Entries of "int8_keep" must be strings, each of them the name of such a weight of this model: the error
  * says which is not. */
 int parts_check_keep(const json_t *keep, const struct tensor_set *weights, const struct params *p,
                      struct err *err);
@@ -33,7 +37,7 @@ struct word_table {
     float *scale; /* [V], with q */
     int32_t v, e;
 };
-void parts_word_table(struct word_table *t, const struct tensor *words, bool int8);
+void parts_word_table(struct word_table *t, const struct body_source *src);
 void parts_word_row(const struct word_table *t, int32_t id, float *x);
 int64_t parts_word_bytes(const struct word_table *t);
 void parts_word_done(struct word_table *t);

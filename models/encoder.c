@@ -188,7 +188,7 @@ static int encoder_open(const struct body_source *src, void **out, struct err *e
     m->set = src->set;
     m->max_tokens = src->max_tokens;
     m->head_only = m->cfg.head != HEAD_NONE;
-    parts_word_table(&m->words, params_of(p, STACK_ENCODER, P_WORD, 0), src->type == PRODUCT_INT8);
+    parts_word_table(&m->words, src);
     fold_positions(m, p);
     m->emb_norm_w = parts_floats(p, STACK_ENCODER, P_EMB_NORM_W, 0);
     m->emb_norm_b = parts_floats(p, STACK_ENCODER, P_EMB_NORM_B, 0);

@@ -147,7 +147,7 @@ static int inspect_transformer(const json_t *config, const struct tensor_set *se
         params_done(&p);
         return err_prefix(err, "config.json");
     }
-    enum product_type type = transformer_product_type(&precision);
+    enum product_type type = transformer_product_type(&precision, config);
     buf_printf(out, "%s: %d layers, hidden %d, %d heads of %d, inner %d%s, vocabulary %d\nhead: %s",
                family_name(c.family), (int)p.layers[STACK_ENCODER], (int)c.hidden, (int)c.heads,
                (int)c.head_size, (int)c.inner, c.gated ? " (gated)" : "", (int)c.vocab_size,

@@ -24,10 +24,30 @@ int linear_save(const char *dir, const char *name, const struct linear_weights *
     int64_t f = ngrams_count(lw->ngrams), labels = lw->n_labels;
     size_t n = (size_t)f, cells = n * (size_t)labels;
     const struct tensor tensors[] = {
-        {"ngrams", DT_I64, 1, {f}, ngrams_keys(lw->ngrams), n * sizeof(int64_t)},
-        {"idf", DT_F32, 1, {f}, ngrams_idf(lw->ngrams), n * sizeof(float)},
-        {"weight", DT_F32, 2, {labels, f}, lw->weight, cells * sizeof(float)},
-        {"bias", DT_F32, 1, {labels}, lw->bias, (size_t)labels * sizeof(float)},
+        {.name = "ngrams",
+         .dtype = DT_I64,
+         .n_dims = 1,
+         .dims = {f},
+         .data = ngrams_keys(lw->ngrams),
+         .bytes = n * sizeof(int64_t)},
+        {.name = "idf",
+         .dtype = DT_F32,
+         .n_dims = 1,
+         .dims = {f},
+         .data = ngrams_idf(lw->ngrams),
+         .bytes = n * sizeof(float)},
+        {.name = "weight",
+         .dtype = DT_F32,
+         .n_dims = 2,
+         .dims = {labels, f},
+         .data = lw->weight,
+         .bytes = cells * sizeof(float)},
+        {.name = "bias",
+         .dtype = DT_F32,
+         .n_dims = 1,
+         .dims = {labels},
+         .data = lw->bias,
+         .bytes = (size_t)labels * sizeof(float)},
     };
     if (check_finite("weight", lw->weight, cells, err) != 0 ||
         check_finite("bias", lw->bias, (size_t)labels, err) != 0)

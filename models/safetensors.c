@@ -162,7 +162,10 @@ static int read_entries(struct safetensors *st, const unsigned char *data, size_
     }
     if (st->n)
         qsort(st->tensors, st->n, sizeof *st->tensors, by_place);
-    return check_cover(st, data, len, err);
+    if (check_cover(st, data, len, err) != 0)
+        return -1;
+    st->n = tensors_pair(st->tensors, st->n);
+    return 0;
 }
 
 static int parse(struct safetensors *st, const unsigned char *bytes, size_t len, struct err *err)

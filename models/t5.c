@@ -151,8 +151,7 @@ static int t5_open(const struct body_source *src, void **out, struct err *err)
                                   .head_size = m->cfg.head_size,
                                   .max_t = m->max_tokens,
                                   .scale = 1.0f};
-    parts_word_table(&m->words, params_of(src->params, STACK_ENCODER, P_WORD, 0),
-                     src->type == PRODUCT_INT8);
+    parts_word_table(&m->words, src);
     for (int k = 0; k < STACKS; k++) {
         struct t5_stack *s = &m->stacks[k];
         s->n = src->params->layers[k];

@@ -1,10 +1,13 @@
 #include "models/tensors.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/file.h"
 
 static const struct {
     const char *name;
@@ -39,6 +42,49 @@ static int by_name(const void *a, const void *b)
 {
     const struct tensor *const *s = a, *const *t = b;
     return strcmp((*s)->name, (*t)->name);
+}
+
+static bool is_scale_of(const struct tensor *s, struct tensor *t)
+{
+    bool leads = s->n_dims == 1 && t->n_dims >= 1 && s->dims[0] == t->dims[0];
+    bool trails = t->n_dims >= 3 && s->n_dims == t->n_dims - 1;
+    for (int i = 0; i < s->n_dims; i++)
+        trails = trails && s->dims[i] == t->dims[i + 1];
+    if (s->dtype != DT_F32 || !(leads || trails))
+        return false;
+    t->scale = s->data;
+    t->scale_trails = trails;
+    return true;
+}
+
+size_t tensors_pair(struct tensor *tensors, size_t n)
+{
+    size_t kept = 0, bytes = 0;
+    for (size_t i = 0; i < n; i++)
+        bytes += tensors[i].dtype == DT_I8;
+    if (!bytes)
+        return n;
+    const struct tensor **sorted = xcalloc(n, sizeof *sorted);
+    bool *scales = xcalloc(n, sizeof *scales);
+    for (size_t i = 0; i < n; i++)
+        sorted[i] = &tensors[i];
+    qsort(sorted, n, sizeof *sorted, by_name);
+    const struct tensor_set set = {"", n, tensors, sorted};
+    for (size_t i = 0; i < n; i++) {
+        if (tensors[i].dtype != DT_I8)
+            continue;
+        char *name = file_path("%s" TENSOR_SCALE, tensors[i].name);
+        const struct tensor *s = tensor_set_find(&set, name);
+        if (s && is_scale_of(s, &tensors[i]))
+            scales[s - tensors] = true;
+        free(name);
+    }
+    for (size_t i = 0; i < n; i++)
+        if (!scales[i])
+            tensors[kept++] = tensors[i];
+    free(sorted);
+    free(scales);
+    return kept;
 }
 
 int tensor_set_init(struct tensor_set *set, const char *name, const struct tensor *tensors,
@@ -103,8 +149,25 @@ int tensor_set_need(const struct tensor_set *set, const char *name, int n_dims, 
 
 static int not_floating(const struct tensor *t, struct err *err)
 {
-    return err_set(err, ERR_FORMAT, "tensor \"%s\": expected a floating type, found %s", t->name,
-                   dtype_name(t->dtype));
+    return err_set(err, ERR_FORMAT, "tensor \"%s\": expected a floating type, found %s%s", t->name,
+                   dtype_name(t->dtype), t->dtype == DT_I8 ? " without its scale" : "");
+}
+
+static size_t n_scales(const struct tensor *t)
+{
+    size_t first = t->dims[0] ? (size_t)t->dims[0] : 1;
+    return t->scale_trails ? t->bytes / first : (size_t)t->dims[0];
+}
+
+static void scale_bytes(const struct tensor *t, float *out)
+{
+    const int8_t *q = t->data;
+    size_t n = n_scales(t), each = t->scale_trails ? 1 : n ? t->bytes / n : 0;
+    float *scale = xmalloc(n * sizeof *scale + 1);
+    memcpy(scale, t->scale, n * sizeof *scale);
+    for (size_t i = 0; i < t->bytes; i++)
+        out[i] = (float)q[i] * scale[t->scale_trails ? i % n : i / each];
+    free(scale);
 }
 
 int tensor_to_f32(const struct tensor *t, float *out, struct err *err)
@@ -131,9 +194,29 @@ int tensor_to_f32(const struct tensor *t, float *out, struct err *err)
             out[i] = (float)wide;
         }
         return 0;
+    case DT_I8:
+        if (t->scale) {
+            scale_bytes(t, out);
+            return 0;
+        }
+        return not_floating(t, err);
     default:
         return not_floating(t, err);
     }
+}
+
+/* A number of its own where all products with bytes are numbers, else the first that is not. */
+static int check_scales(const struct tensor *t, struct err *err)
+{
+    const unsigned char *p = t->scale;
+    for (size_t i = 0, n = n_scales(t); i < n; i++) {
+        float x;
+        memcpy(&x, p + i * sizeof x, sizeof x);
+        if (!(fabsf(x) <= FLT_MAX / 128))
+            return err_set(err, ERR_FORMAT, "tensor \"%s%s\": element %zu of %zu is %g", t->name,
+                           TENSOR_SCALE, i, n, (double)x);
+    }
+    return 0;
 }
 
 /* The index of the first element whose exponent is all ones, or n. */
@@ -169,6 +252,8 @@ int tensor_check_weights(const struct tensor *t, struct err *err)
                 break;
         }
         break;
+    case DT_I8:
+        return t->scale ? check_scales(t, err) : not_floating(t, err);
     default:
         return not_floating(t, err);
     }

@@ -3,6 +3,7 @@
 #ifndef MODELS_TENSORS_H
 #define MODELS_TENSORS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,6 +22,10 @@ struct tensor {
     int64_t dims[TENSOR_MAX_DIMS];
     const void *data; /* may be unaligned for its type: copy out with tensor_to_f32 or memcpy */
     size_t bytes;
+    /* Of DT_I8: floats, unaligned as data may be, by which its numbers are multiplied: one for each
+     * index of the first dimension, or of all others together.  NULL: the bytes are mere integers. */
+    const void *scale;
+    bool scale_trails;
 };
 
 /* The tensors of a checkpoint: one file's, or several files' together.  Const once made, shared by
@@ -31,6 +36,12 @@ struct tensor_set {
     const struct tensor *tensors;        /* [n] */
     const struct tensor *const *by_name; /* [n] the same in the order of their names */
 };
+
+/* Bytes NAME whose steps are in the same file as NAME_scale, F32 and of the shape of the first
+ * dimension or (of three and more) of the others, are one tensor: it gets its scale, the other goes.
+ * Returns how many are left of n. */
+#define TENSOR_SCALE "_scale"
+size_t tensors_pair(struct tensor *tensors, size_t n);
 
 /* Makes a set; name and tensors are borrowed and must outlive it.  A name that is there twice is an
  * error that says which.  tensor_set_done() after success. */
@@ -44,8 +55,8 @@ const struct tensor *tensor_set_find(const struct tensor_set *set, const char *n
  * shape, and for a missing one how many tensors the file has. */
 int tensor_set_need(const struct tensor_set *set, const char *name, int n_dims, const int64_t *dims,
                     const struct tensor **out, struct err *err);
-/* Copies all elements, widened (or narrowed from F64), to out. Only floating types; the error names
- * the tensor and type. */
+/* Copies all elements, widened (narrowed from F64, scaled from I8), to out. Only floating types and
+ * bytes with a scale; the error names the tensor and type. */
 int tensor_to_f32(const struct tensor *t, float *out, struct err *err);
 /* Are these numbers that a model can run with?  The error names the tensor and the type that is not a
  * floating one, or the place of the first infinity or NaN. */

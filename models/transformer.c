@@ -44,8 +44,11 @@ static const struct body *body_of(enum family f)
     return f == FAMILY_T5 ? &t5_body : &encoder_body;
 }
 
-enum product_type transformer_product_type(enum precision *p)
+enum product_type transformer_product_type(enum precision *p, const json_t *config)
 {
+    if (*p == PRECISION_AUTO && json_object_get(config, "rubric_quantization") &&
+        product_has(PRODUCT_INT8))
+        *p = PRECISION_INT8;
     if (*p == PRECISION_AUTO)
         *p = product_has(PRODUCT_BF16) ? PRECISION_BF16 : PRECISION_FP32;
     if (*p == PRECISION_BF16 && !product_has(PRODUCT_BF16))
@@ -131,7 +134,7 @@ static int transformer_open(const struct arch_source *src, void **impl, struct a
     struct body_source from = {.cfg = &m->cfg,
                                .params = &params,
                                .set = m->set,
-                               .type = transformer_product_type(&precision),
+                               .type = transformer_product_type(&precision, src->config),
                                .keep = keep,
                                .max_tokens = m->max_tokens};
     rc = m->body->open(&from, &m->impl, err);

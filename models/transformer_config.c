@@ -114,8 +114,9 @@ const char *family_name(enum family f)
 }
 
 static const char *const always[] = {
-    "model_type", "architectures", "id2label",  "label2id",           "num_labels",
-    "model_name", "torch_dtype",   "int8_keep", "rubric_temperature", NULL};
+    "model_type",         "architectures",       "id2label",    "label2id",
+    "num_labels",         "model_name",          "torch_dtype", "int8_keep",
+    "rubric_temperature", "rubric_quantization", NULL};
 
 bool transformer_config_uses(enum family f, const char *key)
 {

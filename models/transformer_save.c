@@ -58,8 +58,9 @@ static json_t *config_of(const json_t *config, const char *name, const struct tr
 {
     json_t *out = json_deep_copy(config), *names = json_array();
     const char *type = json_string_value(json_object_get(config, "model_type"));
-    (void)json_object_del(out, "int8_keep"); /* both were found for other weights */
+    (void)json_object_del(out, "int8_keep"); /* all were found for other weights */
     (void)json_object_del(out, "rubric_temperature");
+    (void)json_object_del(out, "rubric_quantization");
     type = type ? type : "bert";
     char *class = class_of(&t->cfg, type);
     arch_describe(out, type, name, t->cfg.vocab_size, classes);
@@ -73,7 +74,7 @@ static json_t *config_of(const json_t *config, const char *name, const struct tr
     return out;
 }
 
-static int copy_tokenizer(const char *from, const char *dir, struct err *err)
+int transformer_copy_tokenizer(const char *from, const char *dir, struct err *err)
 {
     static const char *const files[] = {"vocab.txt", "spiece.model", "tokenizer_config.json",
                                         "special_tokens_map.json"};
@@ -98,7 +99,7 @@ int transformer_save(const char *dir, const char *from, const json_t *config, co
     json_t *out = config_of(config, name, t, classes, dtype);
     int rc = save_weights(path, t, w, dtype, err);
     if (rc == 0)
-        rc = copy_tokenizer(from, dir, err);
+        rc = transformer_copy_tokenizer(from, dir, err);
     if (rc == 0 && classes)
         rc = arch_write_labels(dir, classes, err);
     if (rc == 0)

@@ -14,5 +14,7 @@
 int transformer_save(const char *dir, const char *from, const json_t *config, const char *name,
                      const struct trainable *t, const float *w, const struct classes *classes,
                      enum dtype dtype, struct err *err);
+/* vocab.txt, spiece.model and what transformers says of them, as far as they are in from. */
+int transformer_copy_tokenizer(const char *from, const char *dir, struct err *err);
 
 #endif

@@ -20,12 +20,14 @@ struct projection *xlnet_projection(const struct body_source *src, int32_t l, co
     int c = src->cfg->hidden;
     size_t each = (size_t)c * (size_t)c;
     float *all = xmalloc((size_t)n_parts * each * sizeof *all);
+    enum product_type type = src->type;
     for (int i = 0; i < n_parts; i++) {
+        type = parts_type(src->keep, params_of(src->params, STACK_ENCODER, w[i], l)->name, type);
         float *part = parts_floats(src->params, STACK_ENCODER, w[i], l);
         transpose(all + (size_t)i * each, part, c, c);
         free(part);
     }
-    struct projection *p = projection_open(src->set, src->type, n_parts * c, c, all, NULL);
+    struct projection *p = projection_open(src->set, type, n_parts * c, c, all, NULL);
     free(all);
     return p;
 }
@@ -34,7 +36,9 @@ struct projection *xlnet_out_projection(const struct body_source *src, int32_t l
 {
     int c = src->cfg->hidden;
     float *w = parts_floats(src->params, STACK_ENCODER, P_O_W, l);
-    struct projection *p = projection_open(src->set, src->type, c, c, w, NULL);
+    const char *name = params_of(src->params, STACK_ENCODER, P_O_W, l)->name;
+    struct projection *p =
+        projection_open(src->set, parts_type(src->keep, name, src->type), c, c, w, NULL);
     free(w);
     return p;
 }

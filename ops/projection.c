@@ -1,10 +1,10 @@
 #include "ops/projection.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
+#include "ops/int8.h"
 #include "ops/rows.h"
 
 enum { MAX_KERNELS = 32 };
@@ -79,16 +79,10 @@ static int8_t *quantize_weights(struct projection *p, const float *w)
     for (int i = 0; i < p->n; i++) {
         const float *row = w + (size_t)i * (size_t)p->k;
         int8_t *to = q + (size_t)i * (size_t)p->k;
-        float most = 0.0f;
         int32_t sum = 0;
+        p->w_scale[i] = int8_quantize(to, row, (size_t)p->k, 1);
         for (int j = 0; j < p->k; j++)
-            most = fabsf(row[j]) > most ? fabsf(row[j]) : most;
-        float per = most > 0.0f ? 127.0f / most : 0.0f;
-        for (int j = 0; j < p->k; j++) {
-            to[j] = (int8_t)lrintf(row[j] * per);
             sum += to[j];
-        }
-        p->w_scale[i] = most / 127.0f;
         p->w_sum[i] = sum;
     }
     return q;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "trainer/embedding_source.h"
 #include "trainer/teacher.h"
 #include "trainer/textcnn_step.h"
 
@@ -53,8 +54,18 @@ static int save(const void *self, const char *dir, const float *w, struct err *e
 int fit_textcnn(struct fit *f, struct err *err)
 {
     struct stepper s;
-    stepper_open(&s, f, DEV_CHUNK);
-    char *settings = file_path("teacher = %s\n", f->teacher ? f->teacher->digest : "");
+    struct embedding_source e = {0};
+    const char *from = options_str(f->o, "embedding");
+    if (from && embedding_source_read(&e, from, f->vocab, err) != 0)
+        return -1;
+    if (from)
+        (void)fprintf(f->console, "%-12s %d of %d characters begin as in %s\n", "embedding",
+                      (int)e.found, (int)vocab_size(f->vocab) - VOCAB_FIRST, from);
+    stepper_open(&s, f, from ? &e : NULL, DEV_CHUNK);
+    char *settings =
+        file_path("teacher = %s\nembedding = %s\n", f->teacher ? f->teacher->digest : "", e.sha256);
+    memcpy(f->from, e.sha256, sizeof f->from);
+    embedding_source_done(&e);
     struct trainee t = {.self = &s,
                         .c = &s.c,
                         .steps = s.steps,

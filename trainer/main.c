@@ -10,7 +10,7 @@
 static const struct verb *const verbs[] = {
     &verb_fit,     &verb_evaluate, &verb_data,    &verb_push,      &verb_models,
     &verb_retrain, &verb_pretrain, &verb_prepare, &verb_calibrate, &verb_ensemble,
-    &verb_distill, &verb_cascade,  &verb_tune,    &verb_import};
+    &verb_distill, &verb_quantize, &verb_cascade, &verb_tune,      &verb_import};
 enum { N_VERBS = sizeof verbs / sizeof *verbs };
 
 static void usage(FILE *out)

@@ -6,17 +6,29 @@
 
 #include "base/rng.h"
 #include "ops/adamw.h"
+#include "trainer/embedding_source.h"
 #include "trainer/stepping.h"
 #include "trainer/teacher.h"
 
 #define STREAM_CHARS 0x63686172ULL /* an rng stream; the iteration is added to the high half */
 #define LOG_MAX ((size_t)1 << 28)
 
-void stepper_open(struct stepper *t, const struct fit *f, int32_t max_titles)
+static void begin_with(struct stepper *t, const struct embedding_source *e, float deviation)
+{
+    size_t size = (size_t)e->size;
+    for (size_t i = VOCAB_FIRST; i < (size_t)t->cfg.vocab_size; i++)
+        for (size_t k = i * size; e->known[i] && k < (i + 1) * size; k++)
+            t->c.w[k] = deviation * e->rows[k]; /* the embedding is the first parameter */
+}
+
+void stepper_open(struct stepper *t, const struct fit *f, const struct embedding_source *start,
+                  int32_t max_titles)
 {
     const struct options *o = f->o;
     *t = (struct stepper){.f = f, .order_epoch = -1};
     t->cfg = textcnn_config_default(vocab_size(f->vocab), f->corpus.classes.n);
+    if (start)
+        t->cfg.embedding_size = start->size;
     t->cfg.max_tokens = (int32_t)options_int(o, "max-length");
     t->cfg.dropout = (float)options_real(o, "dropout");
     t->n_params = textcnn_params(&t->cfg, t->params);
@@ -42,7 +54,10 @@ void stepper_open(struct stepper *t, const struct fit *f, int32_t max_titles)
     t->c.m = xcalloc(size, sizeof(float));
     t->c.v = xcalloc(size, sizeof(float));
     t->c.best = xcalloc(size, sizeof(float));
-    textcnn_init(&t->cfg, t->seed, (float)options_real(o, "embedding-std"), t->c.w);
+    float deviation = (float)options_real(o, "embedding-std");
+    textcnn_init(&t->cfg, t->seed, deviation, t->c.w);
+    if (start)
+        begin_with(t, start, deviation);
     if (t->ema > 0) {
         t->c.ema = xmalloc(size * sizeof(float));
         memcpy(t->c.ema, t->c.w, size * sizeof(float));

@@ -30,8 +30,11 @@ struct stepper {
     double char_dropout, ema;
 };
 
-/* New weights, iteration 0; every block of c is owned and the log empty. */
-void stepper_open(struct stepper *t, const struct fit *f, int32_t max_titles);
+/* New weights, iteration 0; every block of c is owned and the log empty.  start: what the embedding begins with, and
+ * then its size too; NULL: nothing. */
+struct embedding_source;
+void stepper_open(struct stepper *t, const struct fit *f, const struct embedding_source *start,
+                  int32_t max_titles);
 void stepper_close(struct stepper *t);
 
 /* Takes iteration c.iteration (from 0), adds to c's sums and counts it. */

@@ -48,7 +48,7 @@ struct verb {
 
 extern const struct verb verb_fit, verb_evaluate, verb_data, verb_push, verb_models, verb_retrain,
     verb_import, verb_pretrain, verb_prepare, verb_tune, verb_calibrate, verb_ensemble,
-    verb_distill, verb_cascade;
+    verb_distill, verb_cascade, verb_quantize;
 
 /* Reads options (default < --config file < environment < command line), answers --help and --print-config, runs
  * the verb, prints "rubric-trainer VERB: message" on stderr when it fails. argv begins after the

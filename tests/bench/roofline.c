@@ -115,7 +115,7 @@ int main(int argc, char **argv)
         struct pool *pool = pool_open(threads);
         threads = pool_threads(pool);
         r.flops = xcalloc((size_t)threads, sizeof *r.flops);
-        open_shapes(&r, transformer_product_type(&precision));
+        open_shapes(&r, transformer_product_type(&precision, NULL));
         double total = 0, best = 0;
         for (int round = 0; round < 2; round++) { /* the first warms up */
             int64_t begin = clock_ns();

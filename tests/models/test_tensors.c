@@ -122,7 +122,8 @@ static void test_to_f32(void **state)
         char expected[100];
         t.dtype = whole[i];
         (void)snprintf(expected, sizeof expected,
-                       "tensor \"w\": expected a floating type, found %s", dtype_name(whole[i]));
+                       "tensor \"w\": expected a floating type, found %s%s", dtype_name(whole[i]),
+                       whole[i] == DT_I8 ? " without its scale" : "");
         assert_int_equal(tensor_to_f32(&t, out, &err), -1);
         assert_string_equal(err.msg, expected);
     }
@@ -241,13 +242,70 @@ static void test_bf16(void **state)
     assert_int_equal(bf16_from_f32(x), 0x7FC0);
 }
 
+/* Bytes and their steps in one file. */
+static void test_pairs(void **state)
+{
+    (void)state;
+    struct err err;
+    static const int8_t q[6] = {127, -127, 1, 0, 2, -3};
+    static const float two[2] = {0.5f, 2}, three[3] = {1, 10, 100}, bad[2] = {1, NAN},
+                       large[2] = {1, 1e38f};
+    struct tensor list[] = {
+        {.name = "w", .dtype = DT_I8, .n_dims = 2, .dims = {2, 3}, .data = q, .bytes = 6},
+        {.name = "w_scale", .dtype = DT_F32, .n_dims = 1, .dims = {2}, .data = two, .bytes = 8},
+        {.name = "x", .dtype = DT_F32, .n_dims = 1, .dims = {2}, .data = two, .bytes = 8},
+        {.name = "x_scale", .dtype = DT_F32, .n_dims = 1, .dims = {2}, .data = two, .bytes = 8},
+        {.name = "y", .dtype = DT_I8, .n_dims = 3, .dims = {2, 3, 1}, .data = q, .bytes = 6},
+        {.name = "y_scale",
+         .dtype = DT_F32,
+         .n_dims = 2,
+         .dims = {3, 1},
+         .data = three,
+         .bytes = 12},
+        {.name = "z", .dtype = DT_I8, .n_dims = 2, .dims = {2, 3}, .data = q, .bytes = 6},
+        {.name = "z_scale", .dtype = DT_F32, .n_dims = 1, .dims = {3}, .data = three, .bytes = 12},
+        {.name = "n", .dtype = DT_I8, .n_dims = 2, .dims = {0, 3}, .data = q, .bytes = 0},
+        {.name = "n_scale", .dtype = DT_F32, .n_dims = 1, .dims = {0}, .data = two, .bytes = 0},
+        {.name = "s", .dtype = DT_I8, .n_dims = 0, .data = q, .bytes = 1},
+        {.name = "s_scale", .dtype = DT_F32, .n_dims = 0, .data = two, .bytes = 4},
+    };
+    size_t n = tensors_pair(list, sizeof list / sizeof *list);
+    assert_int_equal(n, 9); /* without w's, y's and n's */
+    const float w[] = {63.5f, -63.5f, 0.5f, 0, 4, -6}, y[] = {127, -1270, 100, 0, 20, -300};
+    float out[6];
+    for (size_t i = 0; i < n; i++) {
+        const struct tensor *t = &list[i];
+        bool paired = strchr("wyn", t->name[0]), bytes = t->dtype == DT_I8;
+        assert_int_equal(t->scale != NULL, paired);
+        if (bytes && !paired) {
+            assert_int_equal(tensor_to_f32(t, out, &err), -1);
+            assert_non_null(
+                strstr(err.msg, "expected a floating type, found I8 without its scale"));
+            assert_int_equal(tensor_check_weights(t, &err), -1);
+        }
+    }
+    assert_int_equal(tensor_to_f32(&list[0], out, &err), 0);
+    assert_memory_equal(out, w, sizeof w);
+    assert_string_equal(list[3].name, "y");
+    assert_int_equal(tensor_to_f32(&list[3], out, &err), 0);
+    assert_memory_equal(out, y, sizeof y);
+    assert_int_equal(tensor_check_weights(&list[3], &err), 0);
+    list[0].scale = bad;
+    assert_int_equal(tensor_check_weights(&list[0], &err), -1);
+    assert_string_equal(err.msg, "tensor \"w_scale\": element 1 of 2 is nan");
+    list[0].scale = large; /* 127 times it would be infinite */
+    assert_int_equal(tensor_check_weights(&list[0], &err), -1);
+    assert_int_equal(err.code, ERR_FORMAT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_need),   cmocka_unit_test(test_find),
-        cmocka_unit_test(test_twice),  cmocka_unit_test(test_shape_text),
-        cmocka_unit_test(test_to_f32), cmocka_unit_test(test_f16),
-        cmocka_unit_test(test_bf16),   cmocka_unit_test(test_check_weights),
+        cmocka_unit_test(test_need),          cmocka_unit_test(test_find),
+        cmocka_unit_test(test_pairs),         cmocka_unit_test(test_twice),
+        cmocka_unit_test(test_shape_text),    cmocka_unit_test(test_to_f32),
+        cmocka_unit_test(test_f16),           cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_check_weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -52,6 +52,27 @@ static void textcnn_learns(void **state)
     run_expect_text("stdout", "time used");
 }
 
+/* The embedding as an encoder has it. */
+static void textcnn_begins_with(void **state)
+{
+    (void)state;
+    assert_int_equal(run_verb(verb_fit, SHORT, "--embedding", "tests/golden/transformers/bert",
+                              "--out", "%/m", "--char-dropout", "0"),
+                     0);
+    run_expect_text("stdout", " characters begin as in tests/golden/transformers/bert");
+    run_expect_text("m/config.json", "\"embedding_size\": 32");
+    run_expect_text("m/lineage.json", "\"from\": {\"sha256\": ");
+    assert_int_not_equal(
+        run_verb(verb_fit, SHORT, "--embedding", "tests/golden/transformers/xlnet", "--out", "%/n"),
+        0);
+    run_expect_text("stderr", "xlnet reads pieces of words, not characters");
+    assert_int_not_equal(run_verb(verb_fit, SHORT, "--embedding", "%/m", "--out", "%/n"), 0);
+    run_expect_text("stderr", "model_type is textcnn, expected a transformer's");
+    assert_int_not_equal(run_verb(verb_fit, SHORT, "--embedding", "%/nowhere", "--out", "%/n"), 0);
+    run_expect_text("stderr", "nowhere/config.json");
+    assert_false(run_exists("n/model.safetensors"));
+}
+
 static void linear_learns(void **state)
 {
     (void)state;
@@ -298,11 +319,10 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, run_setup, run_teardown)
     const struct CMUnitTest tests[] = {
-        T(textcnn_learns),       T(linear_learns),
-        T(same_seed_same_log),   T(kill_and_resume),
-        T(terminate_and_resume), T(not_a_number),
-        T(early_stopping),       T(refuses_a_directory_in_use),
-        T(refuses_bad_data),     T(keeps_the_old_model),
+        T(textcnn_learns),     T(textcnn_begins_with), T(linear_learns),
+        T(same_seed_same_log), T(kill_and_resume),     T(terminate_and_resume),
+        T(not_a_number),       T(early_stopping),      T(refuses_a_directory_in_use),
+        T(refuses_bad_data),   T(keeps_the_old_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
