@@ -8,15 +8,16 @@
 #include "base/file.h"
 #include "models/composite.h"
 #include "models/fasttext_arch.h"
+#include "models/forest_arch.h"
 #include "models/linear_arch.h"
 #include "models/safetensors.h"
 #include "models/textcnn_arch.h"
 #include "models/transformer.h"
 
 static const struct arch *const table[] = {
-    &textcnn_arch, &linear_arch, &fasttext_arch, &ensemble_arch, &cascade_arch,
-    &bert_arch,    &ernie_arch,  &electra_arch,  &albert_arch,   &nezha_arch,
-    &xlnet_arch,   &t5_arch,     &mt5_arch};
+    &textcnn_arch, &linear_arch, &forest_arch, &fasttext_arch, &ensemble_arch,
+    &cascade_arch, &bert_arch,   &ernie_arch,  &electra_arch,  &albert_arch,
+    &nezha_arch,   &xlnet_arch,  &t5_arch,     &mt5_arch};
 
 #define HUGE_PAGE ((size_t)2 << 20)
 

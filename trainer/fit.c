@@ -90,7 +90,7 @@ static int final_reports(const struct fit *f, bool made, struct err *err)
 
 static bool in_steps(const struct fit *f)
 {
-    return !is_arch(f, "linear") && !is_arch(f, "fasttext");
+    return !is_arch(f, "linear") && !is_arch(f, "forest") && !is_arch(f, "fasttext");
 }
 
 /* --resume where a finished model lies and no checkpoint: there is nothing left to do. */
@@ -110,6 +110,7 @@ static int train(struct fit *f, struct err *err)
         return final_reports(f, false, err);
     }
     int rc = is_arch(f, "linear")     ? fit_linear(f, err)
+             : is_arch(f, "forest")   ? fit_forest(f, err)
              : is_arch(f, "fasttext") ? fit_fasttext(f, err)
              : is_arch(f, "textcnn")  ? fit_textcnn(f, err)
                                       : fit_transformer(f, err);
@@ -151,7 +152,8 @@ int fit_run(struct fit *f, const char *out, enum outdir_mode mode, struct err *e
 
 static int run_here(struct fit *f, const char *out, enum outdir_mode mode, struct err *err)
 {
-    int rc = is_arch(f, "textcnn") || is_arch(f, "linear") ? pack_characters(f, err) : 0;
+    bool characters = is_arch(f, "textcnn") || is_arch(f, "linear") || is_arch(f, "forest");
+    int rc = characters ? pack_characters(f, err) : 0;
     if (rc == 0)
         rc = outdir_open(&f->out, out, mode, err);
     if (rc == 0) {

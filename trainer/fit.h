@@ -14,7 +14,7 @@
 #include "trainer/outdir.h"
 
 #define FIT_TRANSFORMERS "bert|ernie|electra|albert|nezha|xlnet|t5|mt5"
-#define FIT_ARCHS "textcnn|linear|fasttext|" FIT_TRANSFORMERS
+#define FIT_ARCHS "textcnn|linear|forest|fasttext|" FIT_TRANSFORMERS
 
 struct fit {
     const struct options *o;
@@ -56,6 +56,7 @@ int fit_run(struct fit *f, const char *out, enum outdir_mode mode, struct err *e
  * 128 + a signal's number when it stopped on request after saying how to go on. */
 int fit_textcnn(struct fit *f, struct err *err);
 int fit_linear(struct fit *f, struct err *err);
+int fit_forest(struct fit *f, struct err *err);
 int fit_fasttext(struct fit *f, struct err *err);
 int fit_transformer(struct fit *f, struct err *err);
 

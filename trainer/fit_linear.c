@@ -17,67 +17,12 @@
 #include "models/linear.h"
 #include "trainer/history.h"
 #include "trainer/liblinear.h"
+#include "trainer/ngram_rows.h"
 #include "trainer/progress.h"
 #include "trainer/report.h"
 
 #define STREAM_HELD_OUT 0x68656c64ULL /* rng stream */
-#define CHUNK 1024                    /* titles whose features one piece of work makes */
-
-struct rows {
-    struct sparse x;
-    int64_t *start;
-    int32_t *count, *index;
-    float *value;
-};
-
-struct feature_job {
-    const struct ngrams *g;
-    const struct batch *b;
-    struct rows *r;
-};
-
-static void feature_chunk(void *arg, int piece, int thread)
-{
-    (void)thread;
-    const struct feature_job *job = arg;
-    int32_t first = piece * CHUNK;
-    int32_t end = job->b->n - first > CHUNK ? first + CHUNK : job->b->n;
-    for (int32_t i = first; i < end; i++) {
-        int32_t from = job->b->start[i];
-        int64_t at = job->r->start[i];
-        job->r->count[i] = linear_features(job->g, job->b->ids + from, job->b->start[i + 1] - from,
-                                           job->r->index + at, job->r->value + at);
-    }
-}
-
-static void rows_make(struct rows *r, const struct ngrams *g, const struct batch *b,
-                      struct pool *pool)
-{
-    size_t room = (size_t)LINEAR_MAX_NGRAM * (size_t)b->start[b->n];
-    r->start = xmalloc(((size_t)b->n + 1) * sizeof *r->start);
-    r->count = xmalloc((size_t)b->n * sizeof *r->count);
-    r->index = xmalloc(room * sizeof *r->index);
-    r->value = xmalloc(room * sizeof *r->value);
-    for (int32_t i = 0; i <= b->n; i++)
-        r->start[i] = (int64_t)LINEAR_MAX_NGRAM * b->start[i];
-    struct feature_job job = {g, b, r};
-    pool_run(pool, (b->n + CHUNK - 1) / CHUNK, feature_chunk, &job);
-    r->x = (struct sparse){.rows = b->n,
-                           .columns = ngrams_count(g),
-                           .start = r->start,
-                           .count = r->count,
-                           .index = r->index,
-                           .value = r->value};
-}
-
-static void rows_done(struct rows *r)
-{
-    free(r->start);
-    free(r->count);
-    free(r->index);
-    free(r->value);
-    *r = (struct rows){0};
-}
+#define CHUNK 1024                    /* titles whose scores one piece of work makes */
 
 struct fitted {
     struct ngrams *ngrams;
@@ -121,8 +66,8 @@ static int fit_titles(const struct fit *f, const struct batch *b, const char *st
     progress_begin(&bar, f->console, stage, 0, 0);
     if (ngrams_build(b, (int32_t)options_int(f->o, "min-df"), &out->ngrams, err) != 0)
         return -1;
-    struct rows rows;
-    rows_make(&rows, out->ngrams, b, f->pool);
+    struct ngram_rows rows;
+    ngram_rows_make(&rows, out->ngrams, b, f->pool);
     size_t columns = (size_t)ngrams_count(out->ngrams), labels = (size_t)f->corpus.classes.n;
     progress_end(&bar, "%d titles, %zu n-grams, %.1f s", (int)b->n, columns,
                  (double)(clock_ns() - bar.start_ns) / 1e9);
@@ -138,7 +83,7 @@ static int fit_titles(const struct fit *f, const struct batch *b, const char *st
     int rc = liblinear_fit(&rows.x, b->labels, (int32_t)labels, &opt, f->pool, out->weight,
                            out->bias, err);
     progress_clear(&watcher.bar);
-    rows_done(&rows);
+    ngram_rows_done(&rows);
     if (rc != 0) {
         fitted_done(out);
         return -1;

@@ -11,7 +11,7 @@ const size_t fit_n_options = sizeof fit_options / sizeof *fit_options;
 bool fit_is_transformer(const char *arch)
 {
     return strcmp(arch, "textcnn") != 0 && strcmp(arch, "linear") != 0 &&
-           strcmp(arch, "fasttext") != 0;
+           strcmp(arch, "forest") != 0 && strcmp(arch, "fasttext") != 0;
 }
 
 static bool has_word(const char *words, const char *word)

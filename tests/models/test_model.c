@@ -229,9 +229,10 @@ static void test_bad_directory(void **state)
     (void)state;
     save_with(&cfg, 1);
     golden_edit("model_type", "\"gpt9\"");
-    refused(ERR_FORMAT, "config.json: model_type \"gpt9\" is unknown (known: textcnn, linear, "
-                        "fasttext, ensemble, cascade, "
-                        "bert, ernie, electra, albert, nezha, xlnet, t5, mt5)");
+    refused(ERR_FORMAT,
+            "config.json: model_type \"gpt9\" is unknown (known: textcnn, linear, forest, "
+            "fasttext, ensemble, cascade, "
+            "bert, ernie, electra, albert, nezha, xlnet, t5, mt5)");
     golden_edit("model_type", NULL);
     refused(ERR_FORMAT, "config.json: \"model_type\" is missing");
     free(scratch_write("config.json", "[]", 2));

@@ -1,0 +1,48 @@
+/* A random forest (Breiman 2001) over the TF-IDF features that the linear model has (models/linear.h): each
+ * tree asks one n-gram's value after another, x <= threshold left, else right, and ends at a distribution over the
+ * labels; the probabilities are the mean over the trees, as scikit-learn's RandomForestClassifier has it.
+ *
+ * Files as a linear model's, config.json with model_type "forest", "num_trees", "ngram_max" 3, "num_features",
+ * "max_length".  Tensors, T trees, N questions, D distributions, F features:
+ *
+ *     ngrams     I64 [F]          keys, ascending
+ *     idf        F32 [F]
+ *     root       I32 [T]          first question of a tree, or -1 - row of leaf
+ *     feature    I32 [N]
+ *     threshold  F32 [N]
+ *     child      I32 [N, 2]       left, right: a question behind this one, or -1 - row of leaf
+ *     leaf       F32 [D, labels]  rows sum to 1 */
+#ifndef MODELS_FOREST_H
+#define MODELS_FOREST_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "data/dataset.h"
+#include "data/vocab.h"
+#include "models/linear.h"
+
+enum { FOREST_MAX_TREES = 10000 };
+
+struct forest_node {
+    int32_t feature;
+    float threshold;
+    int32_t child[2];
+};
+
+struct forest {
+    int32_t trees, nodes, leaves, labels;
+    int32_t *root;            /* [trees] */
+    struct forest_node *node; /* [nodes] */
+    float *leaf;              /* [leaves][labels] */
+};
+void forest_done(struct forest *f); /* frees its arrays; safe on a zeroed one */
+
+/* Adds to sum[labels] the leaf that x, a value for each feature, comes to in each of `n` trees from `first` on. */
+void forest_add(const struct forest *f, const float *x, int32_t first, int32_t n, double *sum);
+
+int forest_save(const char *dir, const char *name, const struct forest *f, const struct ngrams *g,
+                int32_t max_tokens, const struct vocab *v, const struct classes *classes,
+                struct err *err);
+
+#endif

@@ -1,0 +1,232 @@
+/* A random forest at inference: the title's features are laid out one for each n-gram of the table, every tree is
+ * walked, the features are cleared again. */
+#include "models/forest_arch.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/forest.h"
+#include "ops/tfidf.h"
+
+enum { MAX_FEATURES = 1 << 28 };
+
+struct forest_model {
+    struct forest f;
+    struct ngrams *ngrams;
+};
+
+struct forest_ws {
+    float *x; /* [features], zeros between titles */
+    int32_t index[LINEAR_MAX_NGRAM * LINEAR_MAX_TOKENS];
+    float value[LINEAR_MAX_NGRAM * LINEAR_MAX_TOKENS];
+    double *sum; /* [labels] */
+};
+
+static int need_ints(const struct arch_source *src, const char *name, int n_dims,
+                     const int64_t *dims, const struct tensor **out, struct err *err)
+{
+    if (tensor_set_need(src->weights, name, n_dims, dims, out, err) != 0)
+        return -1;
+    return (*out)->dtype == DT_I32
+               ? 0
+               : err_set(err, ERR_FORMAT, "tensor \"%s\": type %s, expected I32", name,
+                         dtype_name((*out)->dtype));
+}
+
+/* A question's place in front of its children's makes every walk end. */
+static int check_child(const char *tensor, int64_t at, int32_t child, int64_t above,
+                       const struct forest *f, struct err *err)
+{
+    bool good = child >= 0 ? child > above && child < f->nodes : -1 - child < f->leaves;
+    return good
+               ? 0
+               : err_set(err, ERR_FORMAT,
+                         "tensor \"%s\": value %lld, %d, is neither a question behind this one, of "
+                         "%d, nor a leaf of %d",
+                         tensor, (long long)at, (int)child, (int)f->nodes, (int)f->leaves);
+}
+
+static int check_forest(const struct forest *f, int32_t features, struct err *err)
+{
+    for (int32_t t = 0; t < f->trees; t++)
+        if (check_child("root", t, f->root[t], -1, f, err) != 0)
+            return -1;
+    for (int32_t i = 0; i < f->nodes; i++) {
+        const struct forest_node *n = &f->node[i];
+        if (n->feature < 0 || n->feature >= features)
+            return err_set(err, ERR_FORMAT,
+                           "tensor \"feature\": value %d, %d, is none of %d features", (int)i,
+                           (int)n->feature, (int)features);
+        if (!isfinite(n->threshold))
+            return err_set(err, ERR_NUMERIC, "tensor \"threshold\": value %d is %g", (int)i,
+                           (double)n->threshold);
+        for (int k = 0; k < 2; k++)
+            if (check_child("child", 2 * (int64_t)i + k, n->child[k], i, f, err) != 0)
+                return -1;
+    }
+    for (int32_t i = 0; i < f->leaves; i++) {
+        double sum = 0;
+        for (int32_t k = 0; k < f->labels; k++) {
+            float p = f->leaf[(size_t)i * (size_t)f->labels + (size_t)k];
+            sum += p >= 0 ? (double)p : NAN;
+        }
+        if (!(fabs(sum - 1) <= 1e-3))
+            return err_set(err, ERR_NUMERIC,
+                           "tensor \"leaf\": row %d is no distribution, its sum is %g", (int)i,
+                           sum);
+    }
+    return 0;
+}
+
+static int read_forest(const struct arch_source *src, struct forest *f, struct err *err)
+{
+    const struct tensor *root, *feature, *threshold, *child, *leaf;
+    const struct tensor *any = tensor_set_find(src->weights, "feature"),
+                        *rows = tensor_set_find(src->weights, "leaf");
+    const int64_t t = f->trees, n = any && any->n_dims == 1 ? any->dims[0] : 0, pairs[] = {n, 2},
+                  d = rows && rows->n_dims == 2 ? rows->dims[0] : 0, leaves[] = {d, f->labels};
+    if (n > INT32_MAX || d > INT32_MAX)
+        return err_set(err, ERR_FORMAT, "%lld questions and %lld leaves, at most %d", (long long)n,
+                       (long long)d, INT32_MAX);
+    if (need_ints(src, "root", 1, &t, &root, err) != 0 ||
+        need_ints(src, "feature", 1, &n, &feature, err) != 0 ||
+        tensor_set_need(src->weights, "threshold", 1, &n, &threshold, err) != 0 ||
+        need_ints(src, "child", 2, pairs, &child, err) != 0 ||
+        tensor_set_need(src->weights, "leaf", 2, leaves, &leaf, err) != 0)
+        return -1;
+    f->nodes = (int32_t)n;
+    f->leaves = (int32_t)d;
+    f->root = xmalloc(root->bytes + 1);
+    f->node = xmalloc((size_t)n * sizeof *f->node + 1);
+    f->leaf = xmalloc((size_t)d * (size_t)f->labels * sizeof *f->leaf + 1);
+    float *floats = xmalloc((size_t)n * sizeof *floats + 1);
+    memcpy(f->root, root->data, root->bytes);
+    int rc = tensor_to_f32(threshold, floats, err) != 0 ? -1 : tensor_to_f32(leaf, f->leaf, err);
+    for (size_t i = 0; i < (size_t)n && rc == 0; i++) {
+        memcpy(&f->node[i].feature, (const char *)feature->data + i * sizeof(int32_t),
+               sizeof(int32_t));
+        memcpy(f->node[i].child, (const char *)child->data + 2 * i * sizeof(int32_t),
+               2 * sizeof(int32_t));
+        f->node[i].threshold = floats[i];
+    }
+    free(floats);
+    return rc;
+}
+
+static int read_ngrams(const struct arch_source *src, int32_t features, struct ngrams **out,
+                       struct err *err)
+{
+    const int64_t f = features;
+    const struct tensor *keys, *idf;
+    if (tensor_set_need(src->weights, "ngrams", 1, &f, &keys, err) != 0 ||
+        tensor_set_need(src->weights, "idf", 1, &f, &idf, err) != 0)
+        return -1;
+    if (keys->dtype != DT_I64)
+        return err_set(err, ERR_FORMAT, "tensor \"ngrams\": type %s, expected I64",
+                       dtype_name(keys->dtype));
+    int64_t *k = xmalloc(keys->bytes + 1);
+    float *x = xmalloc((size_t)f * sizeof *x + 1);
+    memcpy(k, keys->data, keys->bytes);
+    int rc = tensor_to_f32(idf, x, err);
+    for (int64_t i = 0; i < f && rc == 0; i++)
+        if (!tfidf_key_valid(k[i], src->vocab_size, VOCAB_UNK))
+            rc = err_set(err, ERR_FORMAT,
+                         "tensor \"ngrams\": value %lld, %lld, is no n-gram of a vocabulary of %d",
+                         (long long)i, (long long)k[i], (int)src->vocab_size);
+    if (rc == 0)
+        rc = ngrams_from("tensor \"ngrams\"", k, x, f, out, err);
+    free(k);
+    free(x);
+    return rc;
+}
+
+static void forest_close(void *impl)
+{
+    struct forest_model *m = impl;
+    if (!m)
+        return;
+    forest_done(&m->f);
+    ngrams_close(m->ngrams);
+    free(m);
+}
+
+static int forest_open(const struct arch_source *src, void **impl, struct arch_facts *facts,
+                       struct err *err)
+{
+    int32_t features, max_tokens, ngram_max, trees;
+    if (arch_need_int(src->config, "num_features", 1, MAX_FEATURES, &features, err) != 0 ||
+        arch_need_int(src->config, "num_trees", 1, FOREST_MAX_TREES, &trees, err) != 0 ||
+        arch_need_int(src->config, "max_length", 1, LINEAR_MAX_TOKENS, &max_tokens, err) != 0 ||
+        arch_need_int(src->config, "ngram_max", TFIDF_NGRAM, TFIDF_NGRAM, &ngram_max, err) != 0)
+        return err_prefix(err, "%s", src->config_path);
+    if (src->vocab_size > TFIDF_MAX_ID + 1)
+        return err_set(err, ERR_FORMAT, "a vocabulary of %d, at most %d", (int)src->vocab_size,
+                       TFIDF_MAX_ID + 1);
+    struct forest_model *m = xcalloc(1, sizeof *m);
+    m->f.trees = trees;
+    m->f.labels = src->n_labels;
+    if (read_ngrams(src, features, &m->ngrams, err) != 0 || read_forest(src, &m->f, err) != 0 ||
+        check_forest(&m->f, features, err) != 0) {
+        forest_close(m);
+        return -1;
+    }
+    size_t nodes = (size_t)m->f.nodes * sizeof *m->f.node,
+           leaves = (size_t)m->f.leaves * (size_t)m->f.labels * sizeof *m->f.leaf;
+    facts->n_labels = src->n_labels;
+    facts->parameters = 4 * (int64_t)m->f.nodes + (int64_t)m->f.leaves * m->f.labels;
+    facts->weights_bytes = (int64_t)(nodes + leaves) + 24 * (int64_t)features;
+    facts->max_tokens = max_tokens;
+    facts->precision = PRECISION_FP32;
+    *impl = m;
+    return 0;
+}
+
+static void *forest_workspace_open(const void *impl, int32_t max_titles, int32_t max_ids)
+{
+    const struct forest_model *m = impl;
+    (void)max_titles, (void)max_ids; /* one title at a time */
+    struct forest_ws *ws = xcalloc(1, sizeof *ws);
+    ws->x = xcalloc((size_t)ngrams_count(m->ngrams), sizeof *ws->x);
+    ws->sum = xmalloc((size_t)m->f.labels * sizeof *ws->sum);
+    return ws;
+}
+
+static void forest_workspace_close(void *workspace)
+{
+    struct forest_ws *ws = workspace;
+    if (!ws)
+        return;
+    free(ws->x);
+    free(ws->sum);
+    free(ws);
+}
+
+static void forest_classify(const void *impl, void *workspace, const struct batch *b,
+                            float *probabilities)
+{
+    const struct forest_model *m = impl;
+    struct forest_ws *ws = workspace;
+    for (int32_t i = 0; i < b->n; i++, probabilities += m->f.labels) {
+        int32_t n = linear_features(m->ngrams, b->ids + b->start[i], b->start[i + 1] - b->start[i],
+                                    ws->index, ws->value);
+        for (int32_t k = 0; k < n; k++)
+            ws->x[ws->index[k]] = ws->value[k];
+        memset(ws->sum, 0, (size_t)m->f.labels * sizeof *ws->sum);
+        forest_add(&m->f, ws->x, 0, m->f.trees, ws->sum);
+        for (int32_t k = 0; k < m->f.labels; k++)
+            probabilities[k] = (float)(ws->sum[k] / m->f.trees);
+        for (int32_t k = 0; k < n; k++)
+            ws->x[ws->index[k]] = 0;
+    }
+}
+
+const struct arch forest_arch = {
+    .model_type = "forest",
+    .tokenizer = TOKENIZER_CHARACTERS,
+    .open = forest_open,
+    .close = forest_close,
+    .workspace_open = forest_workspace_open,
+    .workspace_close = forest_workspace_close,
+    .classify = forest_classify,
+};
