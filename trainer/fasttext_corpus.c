@@ -69,6 +69,7 @@ static int make_lines(const struct dataset *titles, const struct words *words, c
     l->rows = xmalloc(room * sizeof *l->rows);
     l->start = xmalloc((titles->n + 1) * sizeof *l->start);
     l->label = xmalloc((titles->n + 1) * sizeof *l->label);
+    l->title = xmalloc((titles->n + 1) * sizeof *l->title);
     l->start[0] = 0;
     for (size_t i = 0; i < titles->n; i++) {
         struct fasttext_line line = {.d = d,
@@ -91,7 +92,8 @@ static int make_lines(const struct dataset *titles, const struct words *words, c
             l->rows = xrealloc(l->rows, (room = 2 * (n + (size_t)line.n)) * sizeof *l->rows);
         memcpy(l->rows + n, rows, (size_t)line.n * sizeof *rows);
         n += (size_t)line.n;
-        l->label[l->n++] = label[titles->labels[i]];
+        l->title[l->n] = (int32_t)i;
+        l->label[l->n++] = titles->labels[i] < 0 ? -1 : label[titles->labels[i]];
         l->start[l->n] = (int32_t)n;
     }
     free(rows);
@@ -99,9 +101,8 @@ static int make_lines(const struct dataset *titles, const struct words *words, c
     return rc;
 }
 
-/* Numbers of the classes' labels among the dictionary's. */
-static int32_t find_labels(const struct classes *classes, const struct fasttext_dict *d,
-                           int32_t *label)
+int32_t fasttext_corpus_labels(const struct classes *classes, const struct fasttext_dict *d,
+                               int32_t *label)
 {
     char name[DATASET_MAX_CLASS_NAME + 16];
     for (int32_t i = 0; i < classes->n; i++) {
@@ -119,7 +120,7 @@ int fasttext_corpus_lines(const struct dataset *titles, const struct classes *cl
                           struct fasttext_lines *l, struct err *err)
 {
     int32_t *label = xcalloc((size_t)classes->n, sizeof *label);
-    (void)find_labels(classes, d, label);
+    (void)fasttext_corpus_labels(classes, d, label);
     int rc = make_lines(titles, words, label, d, l, err);
     free(label);
     return rc;
@@ -145,10 +146,11 @@ int fasttext_corpus_make(const struct dataset *titles, const struct classes *cla
         label[i] = fasttext_dict_add(&all, name, strlen(name), 0, true);
     }
     for (size_t i = 0; i < titles->n; i++)
-        all.entries[label[titles->labels[i]]].count++;
+        if (titles->labels[i] >= 0)
+            all.entries[label[titles->labels[i]]].count++;
     all.n_tokens += (int64_t)titles->n;
     int rc = arrange(&all, args, d, err);
-    int32_t taken = rc == 0 ? find_labels(classes, d, label) : -1;
+    int32_t taken = rc == 0 ? fasttext_corpus_labels(classes, d, label) : -1;
     if (taken >= 0)
         rc = err_set(err, ERR_FORMAT, "a title has the word __label__%.60s, which is a label's",
                      classes->names[taken]);

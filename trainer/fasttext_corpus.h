@@ -16,4 +16,8 @@ int fasttext_corpus_lines(const struct dataset *titles, const struct classes *cl
                           const struct words *words, const struct fasttext_dict *d,
                           struct fasttext_lines *l, struct err *err);
 
+/* Numbers of the classes' labels among the dictionary's; the first class that has none, or -1. */
+int32_t fasttext_corpus_labels(const struct classes *classes, const struct fasttext_dict *d,
+                               int32_t *label);
+
 #endif

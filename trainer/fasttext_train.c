@@ -9,6 +9,7 @@
 #include "base/rng.h"
 #include "models/fasttext_tree.h"
 #include "ops/rows.h"
+#include "ops/softmax.h"
 
 #define STREAM_INIT                                                                                \
     0x66747866ULL /* rng streams; the epoch is added to the high half of the second */
@@ -20,6 +21,7 @@ void fasttext_lines_done(struct fasttext_lines *l)
     free(l->rows);
     free(l->start);
     free(l->label);
+    free(l->title);
     *l = (struct fasttext_lines){0};
 }
 
@@ -33,6 +35,7 @@ void fasttext_weights_done(struct fasttext_weights *w)
 struct training {
     const struct fasttext_dict *d;
     const struct fasttext_lines *l;
+    const struct teaching *teaching;
     struct fasttext_weights w;
     struct pool *pool;
     struct fasttext_tree *tree; /* hs */
@@ -114,6 +117,21 @@ static double softmax_loss(struct training *t, int32_t label, float lr, const fl
     return -log((double)(p[label] / sum) + 1e-5);
 }
 
+static double taught_loss(struct training *t, uint32_t line, float lr, const float *h, float *g)
+{
+    int32_t n = t->d->n_labels;
+    const struct teaching *from = t->teaching;
+    float *x = t->output;
+    for (int32_t o = 0; o < n; o++)
+        x[o] = rows()->dot(t->w.output + (size_t)o * t->dim, h, (int)t->dim);
+    double loss = softmax_taught(x, x, n, t->l->label[line], 0, -lr,
+                                 from->taught + (size_t)t->l->title[line] * (size_t)n,
+                                 from->temperature, from->part);
+    for (int32_t o = 0; o < n; o++)
+        push(t, o, x[o], h, g);
+    return loss;
+}
+
 static double tree_loss(struct training *t, int32_t label, float lr, const float *h, float *g)
 {
     double loss = 0;
@@ -139,7 +157,8 @@ static void judge(struct training *t, float lr)
         uint32_t title = t->titles[i];
         int32_t label = t->l->label[title];
         memset(g, 0, t->stride * sizeof *g);
-        t->loss += t->d->args.loss == FASTTEXT_HS        ? tree_loss(t, label, lr, h, g)
+        t->loss += t->teaching                           ? taught_loss(t, title, lr, h, g)
+                   : t->d->args.loss == FASTTEXT_HS      ? tree_loss(t, label, lr, h, g)
                    : t->d->args.loss == FASTTEXT_SOFTMAX ? softmax_loss(t, label, lr, h, g)
                                                          : all_loss(t, label, lr, h, g);
         rows()->scale(g, g, 1.0f / (float)(t->l->start[title + 1] - t->l->start[title]),
@@ -201,11 +220,11 @@ static bool report(struct training *t, double done, double lr, int64_t start, do
     return watch && watch(arg, &p);
 }
 
-bool fasttext_train(const struct fasttext_dict *d, const struct fasttext_lines *l, double lr,
-                    int32_t epochs, uint64_t seed, struct pool *pool, fasttext_watch *watch,
-                    void *arg, struct fasttext_weights *w)
+bool fasttext_train(const struct fasttext_dict *d, const struct fasttext_lines *l,
+                    const struct teaching *teaching, double lr, int32_t epochs, uint64_t seed,
+                    struct pool *pool, fasttext_watch *watch, void *arg, struct fasttext_weights *w)
 {
-    struct training t = {.d = d, .l = l, .pool = pool, .seed = seed};
+    struct training t = {.d = d, .l = l, .teaching = teaching, .pool = pool, .seed = seed};
     int64_t start = clock_ns(), told = start;
     double words = 0, all = (double)l->n * epochs, rate = lr;
     bool ended = false;

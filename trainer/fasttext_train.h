@@ -12,12 +12,14 @@
 #include <stdint.h>
 
 #include "base/pool.h"
+#include "data/batch.h"
 #include "data/fasttext_dict.h"
 
 /* Titles as rows of the input matrix. */
 struct fasttext_lines {
     int32_t *rows, *start; /* start [n + 1] */
-    int32_t *label;        /* among the dictionary's */
+    int32_t *label;        /* among the dictionary's; -1: none, a teacher's word alone */
+    int32_t *title;        /* in the data, which may have others that nothing is known of */
     int32_t n;
 };
 void fasttext_lines_done(struct fasttext_lines *l);
@@ -36,9 +38,11 @@ struct fasttext_progress {
 };
 typedef bool fasttext_watch(void *arg, const struct fasttext_progress *p);
 
-/* Returns false when it was ended; *w is the caller's either way. */
-bool fasttext_train(const struct fasttext_dict *d, const struct fasttext_lines *l, double lr,
-                    int32_t epochs, uint64_t seed, struct pool *pool, fasttext_watch *watch,
-                    void *arg, struct fasttext_weights *w);
+/* teaching (NULL: labels alone): its taught is [titles of the data][the dictionary's labels]; softmax only.
+ * Returns false when it was ended; *w is the caller's either way. */
+bool fasttext_train(const struct fasttext_dict *d, const struct fasttext_lines *l,
+                    const struct teaching *teaching, double lr, int32_t epochs, uint64_t seed,
+                    struct pool *pool, fasttext_watch *watch, void *arg,
+                    struct fasttext_weights *w);
 
 #endif

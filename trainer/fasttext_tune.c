@@ -90,7 +90,7 @@ static int try(struct trial *t, const struct fasttext_choice *c, double *accurac
     if (rc == 0)
         rc = fasttext_corpus_lines(s->held, s->classes, s->words, &d, &held, err);
     if (rc == 0) {
-        if (fasttext_train(&d, &train, c->lr, c->args.epoch, s->seed, s->pool, watch, t, &w))
+        if (fasttext_train(&d, &train, NULL, c->lr, c->args.epoch, s->seed, s->pool, watch, t, &w))
             *accuracy = accuracy_of(&d, &held, &w);
     }
     fasttext_weights_done(&w);

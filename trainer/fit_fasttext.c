@@ -15,6 +15,7 @@
 #include "trainer/fasttext_train.h"
 #include "trainer/history.h"
 #include "trainer/progress.h"
+#include "trainer/teacher.h"
 
 #define LOG_MAX ((size_t)1 << 20)
 
@@ -39,14 +40,32 @@ static bool show(void *arg, const struct fasttext_progress *p)
     return !isfinite(p->loss);
 }
 
+/* The teacher's word on every title, its labels in the dictionary's order. */
+static float *reorder(const struct fit *f, const struct fasttext_dict *d)
+{
+    size_t labels = (size_t)f->corpus.classes.n, n = f->corpus.train.n;
+    int32_t *place = xmalloc(labels * sizeof *place);
+    float *out = xmalloc(n * labels * sizeof *out);
+    (void)fasttext_corpus_labels(&f->corpus.classes, d, place);
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < labels; k++)
+            out[i * labels + (size_t)place[k]] = f->teacher->taught[i * labels + k];
+    free(place);
+    return out;
+}
+
 static int train(struct fit *f, const struct fasttext_dict *d, const struct fasttext_lines *l,
                  struct fasttext_weights *w, struct err *err)
 {
     struct shown s = {.f = f};
     progress_begin(&s.bar, f->console, "training", 0, 1000);
-    bool whole =
-        fasttext_train(d, l, options_real(f->o, "lr"), (int32_t)options_int(f->o, "epochs"),
-                       (uint64_t)options_int(f->o, "seed"), f->pool, show, &s, w);
+    float *taught = f->teacher ? reorder(f, d) : NULL;
+    struct teaching teaching = {taught, f->teacher ? f->teacher->temperature : 1,
+                                f->teacher ? f->teacher->part : 0};
+    bool whole = fasttext_train(d, l, taught ? &teaching : NULL, options_real(f->o, "lr"),
+                                (int32_t)options_int(f->o, "epochs"),
+                                (uint64_t)options_int(f->o, "seed"), f->pool, show, &s, w);
+    free(taught);
     if (!whole) {
         progress_clear(&s.bar);
         return err_set(err, ERR_NUMERIC,
@@ -123,6 +142,9 @@ int fit_fasttext(struct fit *f, struct err *err)
     enum words_how how;
     if (args.minn > args.maxn && args.maxn > 0)
         return err_set(err, ERR_USAGE, "--minn is %d, --maxn %d", (int)args.minn, (int)args.maxn);
+    if (f->teacher && args.loss != FASTTEXT_SOFTMAX)
+        return err_set(err, ERR_USAGE, "--loss %s learns from labels alone; softmax from a teacher",
+                       options_str(f->o, "loss"));
     int rc = words_parse(options_str(f->o, "words"), &how, err);
     if (rc == 0)
         rc = words_open(how, options_str(f->o, "dictionary"), options_str(f->o, "stop-words"),

@@ -99,11 +99,8 @@ static int run(const struct options *o, const char *const *words, int n, struct 
         verb_need(o, "arch", &arch, err) != 0 || verb_need(o, "data", &data, err) != 0 ||
         verb_need(o, "out", &out, err) != 0)
         return -1;
-    if (strcmp(arch, "textcnn") != 0 && !fit_is_transformer(arch))
-        return err_set(err, ERR_USAGE,
-                       "--arch %s learns from labels alone; textcnn and transformers "
-                       "learn from a teacher",
-                       arch);
+    if (strcmp(arch, "forest") == 0)
+        return err_set(err, ERR_USAGE, "--arch forest learns from labels alone");
     enum outdir_mode mode;
     if (outdir_mode(o, &mode, err) != 0)
         return -1;

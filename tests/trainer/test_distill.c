@@ -52,12 +52,16 @@ static void learns_from_the_teacher(void **state)
         free(from);
         free(to);
     }
-    assert_int_equal(run_verb(verb_distill, "--teacher", teacher, "--soft", "1", "--unlabeled",
-                              more, "--arch", "textcnn", "--data", dir, "--out", "%/s", "--epochs",
-                              "8", "--batch", "32", "--patience", "0", "--keep", "accuracy",
-                              "--char-dropout", "0"),
-                     0);
-    assert_true(accuracy() > 50);
+    static const char *const students[] = {"textcnn", "linear", "fasttext"};
+    for (int i = 2; i >= 0; i--) {
+        assert_int_equal(run_verb(verb_distill, "--teacher", teacher, "--soft", "1", "--unlabeled",
+                                  more, "--arch", students[i], "--data", dir, "--out", "%/s",
+                                  "--overwrite", "--epochs", i == 2 ? "40" : "8", "--lr",
+                                  i == 2 ? "1" : "1e-3", "--batch", "32", "--patience", "0",
+                                  "--keep", "accuracy", "--char-dropout", "0", "--bucket", "5000"),
+                         0);
+        assert_true(accuracy() > 50);
+    }
     run_expect_text("stdout", "teacher ");
     assert_true(run_exists("s/model.safetensors"));
     run_expect_text("s/lineage.json", "\"teacher\": {\"sha256\": \"");
@@ -100,10 +104,18 @@ static void refuses(void **state)
     assert_int_equal(run_verb(verb_fit, "--arch", "linear", "--data", TINY, "--out", teacher), 0);
     assert_int_not_equal(run_verb(verb_distill, "--teacher", bad, STUDENT, "--out", "%/a"), 0);
     run_expect_text("stderr", "expected a weight above 0 behind \"=\"");
-    assert_int_not_equal(run_verb(verb_distill, "--teacher", teacher, "--arch", "linear", "--data",
+    assert_int_not_equal(run_verb(verb_distill, "--teacher", teacher, "--arch", "forest", "--data",
                                   TINY, "--out", "%/a"),
                          0);
-    run_expect_text("stderr", "--arch linear learns from labels alone");
+    run_expect_text("stderr", "--arch forest learns from labels alone");
+    assert_int_not_equal(run_verb(verb_distill, "--teacher", teacher, "--arch", "fasttext",
+                                  "--loss", "hs", "--data", TINY, "--out", "%/a"),
+                         0);
+    run_expect_text("stderr", "--loss hs learns from labels alone; softmax from a teacher");
+    assert_int_equal(
+        run_verb(verb_distill, "--arch", "textcnn", "--preset", "textcnn", "--print-config"), 0);
+    run_expect_text("stdout", "epochs = 50");
+    run_expect_text("stdout", "eval-every = 100");
     assert_int_equal(file_mkdirs(dir, NULL), 0);
     run_write("d/class.txt", "a\nb\n");
     run_write("d/train.txt", "一二\t0\n三四\t1\n");
