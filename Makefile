@@ -104,6 +104,13 @@ bench-engines: build
 bench-train: build
 	@env -u OPENBLAS_CORETYPE tests/bench/train --build $(BUILD) --peers $(BUILD)/peers --titles $(DATA)/train.txt $(BENCH)
 
+# Every small row with three seeds, into docs/results.md; ROWS_OF="fasttext,linear" trains some.  The model of `make demo` is one of them.
+.PHONY: bench-accuracy demo-model
+bench-accuracy: build
+	@env -u OPENBLAS_CORETYPE tests/bench/accuracy --build $(BUILD) --shared $(dir $(DATA)). $(if $(ROWS_OF),--rows $(ROWS_OF)) $(BENCH)
+demo-model: build
+	@env -u OPENBLAS_CORETYPE tests/bench/accuracy --build $(BUILD) --shared $(dir $(DATA)). --demo-model worker/demo/registry
+
 # Small models beside the programs they are measured by: BENCH="--cascade DIR --python PYTHON-WITH-SCIKIT-LEARN".
 .PHONY: bench-small
 bench-small: build

@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/file.h"
+#include "trainer/chart.h"
 #include "trainer/compose.h"
 #include "trainer/corpus.h"
 #include "trainer/evaluate.h"
@@ -26,6 +28,7 @@ static const struct opt opts[] = {
      .max = 100,
      .help = "points of accuracy that it may be below its last stage, on --titles"},
     {.name = "out", .type = OPT_STR, .help = "directory of the cascade"},
+    {.name = "svg", .type = OPT_STR, .help = "draw what accuracy costs into this file"},
     {.name = "overwrite", .type = OPT_BOOL, .def = "false", .help = "replace a cascade in --out"},
     {.name = "model-name", .type = OPT_STR, .def = "cascade", .help = "name in config.json"},
     {.name = "threads",
@@ -164,13 +167,59 @@ static void print_curve(const struct search *s, const struct point *chosen)
     }
 }
 
-/* The cheapest that is good enough; the last stage alone always is. */
-static const struct point *choose(const struct search *s, double max_drop)
+static struct point last_alone(const struct search *s)
 {
     struct point last = {.accuracy = 0};
     for (int i = 0; i + 1 < s->n; i++)
         last.threshold[i] = 1.5f;
     measure(s, &last);
+    return last;
+}
+
+/* The curve as a drawing of its own, replaced atomically. */
+static int draw_curve(const struct search *s, const struct point *chosen, const char *path,
+                      struct err *err)
+{
+    struct point last = last_alone(s);
+    double *x = xmalloc(s->n_points * sizeof *x), *y = xmalloc(s->n_points * sizeof *y),
+           *level = xmalloc(s->n_points * sizeof *level);
+    for (size_t i = 0; i < s->n_points; i++) {
+        x[i] = s->points[i].cost * 1e6;
+        y[i] = s->points[i].accuracy;
+        level[i] = last.accuracy;
+    }
+    struct chart chart = {.id = "cascade",
+                          .title = "Accuracy by cost",
+                          .x_name = "microseconds a title",
+                          .names = {"cascade", "last stage alone"},
+                          .x = x,
+                          .y = {y, level},
+                          .n = s->n_points,
+                          .mark = chosen->cost * 1e6,
+                          .mark_name = "chosen",
+                          .percent = true};
+    struct buf out;
+    buf_init(&out, 1 << 20);
+    buf_puts(&out, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 640 300\">\n"
+                   "<style>text{font:12px sans-serif}.grid{stroke:#ddd}.line0,.line1{fill:none;"
+                   "stroke-width:2;stroke:#0b6bcb}.line1{stroke:#b3541e;stroke-dasharray:6 4}"
+                   ".dot0{fill:#0b6bcb}.dot1{fill:none}.mark{stroke:#666;stroke-dasharray:2 3}"
+                   "</style>\n");
+    chart_lines(&chart, &out);
+    buf_puts(&out, "</svg>\n");
+    int rc = out.full ? err_set(err, ERR_CONFIG, "%s: the drawing is too large", path)
+                      : file_replace(path, out.data, out.len, err);
+    buf_done(&out);
+    free(x);
+    free(y);
+    free(level);
+    return rc;
+}
+
+/* The cheapest that is good enough; the last stage alone always is. */
+static const struct point *choose(const struct search *s, double max_drop)
+{
+    struct point last = last_alone(s);
     for (size_t i = 0; i < s->n_points; i++)
         if (s->points[i].accuracy >= last.accuracy - max_drop / 100 - 1e-9)
             return &s->points[i];
@@ -245,7 +294,9 @@ static int make(const struct compose *c, const struct options *o, const char *ou
     keep_curve(&s);
     const struct point *chosen = choose(&s, options_real(o, "max-drop"));
     print_curve(&s, chosen);
-    int rc = write_cascade(&s, chosen, o, out, err);
+    int rc = options_str(o, "svg") ? draw_curve(&s, chosen, options_str(o, "svg"), err) : 0;
+    if (rc == 0)
+        rc = write_cascade(&s, chosen, o, out, err);
     if (rc == 0 && options_str(o, "data"))
         rc = measure_on(c, out, options_str(o, "data"), err);
     if (rc == 0)

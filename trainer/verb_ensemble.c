@@ -14,6 +14,9 @@ static const struct opt opts[] = {
      .help =
          "labelled titles that no member was trained on (data hold-out): the weights are fitted "
          "on them"},
+    {.name = "weights",
+     .type = OPT_STR,
+     .help = "in the place of --titles: a weight for each member, with commas between"},
     {.name = "out", .type = OPT_STR, .help = "directory of the ensemble"},
     {.name = "overwrite", .type = OPT_BOOL, .def = "false", .help = "replace an ensemble in --out"},
     {.name = "model-name", .type = OPT_STR, .def = "ensemble", .help = "name in config.json"},
@@ -82,11 +85,10 @@ static double accuracy(const struct compose *c, const double *weights)
     return (double)right / (double)c->titles.n;
 }
 
-static int make(const struct compose *c, const struct options *o, const char *out, struct err *err)
+/* What each member and all together make of the titles. */
+static void print_members(const struct compose *c, const double *weights)
 {
-    double weights[COMPOSITE_MAX], alone[COMPOSITE_MAX];
-    double loss = fit_weights(c, weights);
-    json_t *config = json_object(), *members = json_array();
+    double alone[COMPOSITE_MAX];
     (void)printf("%-24s %8s %10s %10s\n", "member", "weight", "accuracy", "loss");
     for (int i = 0; i < c->n; i++) {
         char *name = compose_part_name(c, i);
@@ -94,11 +96,48 @@ static int make(const struct compose *c, const struct options *o, const char *ou
             alone[k] = k == i;
         (void)printf("%-24s %8.4f %8.2f %% %10.4f\n", name, weights[i], 100 * accuracy(c, alone),
                      compose_loss(c, alone));
+        free(name);
+    }
+    (void)printf("%-24s %8s %8.2f %% %10.4f\n", "together", "", 100 * accuracy(c, weights),
+                 compose_loss(c, weights));
+}
+
+static int read_weights(const char *list, int n, double *weights, struct err *err)
+{
+    char *text = xstrdup(list), *rest = text, *one, *end;
+    int got = 0, rc = 0;
+    while (rc == 0 && (one = strsep(&rest, ",")) != NULL) {
+        double x = strtod(one, &end);
+        if (end == one || *end || !(x > 0 && x <= 1000))
+            rc = err_set(err, ERR_USAGE, "--weights: \"%.50s\" is no weight above 0", one);
+        else if (got < n)
+            weights[got] = x;
+        got++;
+    }
+    free(text);
+    return rc == 0 && got != n
+               ? err_set(err, ERR_USAGE, "--weights names %d for %d members", got, n)
+               : rc;
+}
+
+static int make(const struct compose *c, const struct options *o, const char *out, struct err *err)
+{
+    double weights[COMPOSITE_MAX];
+    if (options_str(o, "weights")) {
+        if (read_weights(options_str(o, "weights"), c->n, weights, err) != 0)
+            return -1;
+    } else {
+        (void)fit_weights(c, weights);
+    }
+    if (c->p[0])
+        print_members(c, weights);
+    json_t *config = json_object(), *members = json_array();
+    for (int i = 0; i < c->n; i++) {
+        char *name = compose_part_name(c, i);
         (void)json_array_append_new(members,
                                     json_pack("{s:s, s:f}", "dir", name, "weight", weights[i]));
         free(name);
     }
-    (void)printf("%-24s %8s %8.2f %% %10.4f\n", "together", "", 100 * accuracy(c, weights), loss);
     (void)json_object_set_new(config, "model_type", json_string(ensemble_arch.model_type));
     (void)json_object_set_new(config, "members", members);
     int rc = compose_write(c, out, options_bool(o, "overwrite"), options_str(o, "model-name"),
@@ -114,10 +153,12 @@ static int run(const struct options *o, const char *const *words, int n, struct 
     const char *members, *titles, *out;
     struct compose c;
     if (verb_no_words(words, n, err) != 0 || verb_need(o, "members", &members, err) != 0 ||
-        verb_need(o, "titles", &titles, err) != 0 || verb_need(o, "out", &out, err) != 0 ||
+        verb_need(o, "out", &out, err) != 0 ||
+        (!options_str(o, "weights") && verb_need(o, "titles", &titles, err) != 0) ||
         compose_open(&c, members, (int)options_int(o, "threads"), err) != 0)
         return -1;
-    int rc = compose_read(&c, titles, stdout, err);
+    titles = options_str(o, "titles");
+    int rc = titles ? compose_read(&c, titles, stdout, err) : 0;
     if (rc == 0)
         rc = make(&c, o, out, err);
     compose_close(&c);

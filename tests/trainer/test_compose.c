@@ -47,14 +47,25 @@ static void everything(void **state)
     assert_int_not_equal(
         run_verb(verb_ensemble, "--members", both, "--titles", held, "--out", "%/e"), 0);
     run_expect_text("stderr", "--overwrite replaces it");
+    assert_int_equal(
+        run_verb(verb_ensemble, "--members", both, "--weights", "1,0.5", "--out", "%/w"), 0);
+    run_expect_text("w/config.json", "0.5");
+    assert_int_not_equal(
+        run_verb(verb_ensemble, "--members", both, "--weights", "1,2,3", "--out", "%/v"), 0);
+    run_expect_text("stderr", "--weights names 3 for 2 members");
+    assert_int_not_equal(
+        run_verb(verb_ensemble, "--members", both, "--weights", "1,-2", "--out", "%/v"), 0);
+    run_expect_text("stderr", "--weights: \"-2\" is no weight above 0");
     assert_int_not_equal(
         run_verb(verb_ensemble, "--members", both, "--titles", held, "--out", "%/d", "--overwrite"),
         0);
     run_expect_text("stderr", "is no ensemble and no cascade");
     char *three = file_path("%s,%s/e", both, run_dir);
     assert_int_equal(run_verb(verb_cascade, "--stages", three, "--titles", held, "--out", "%/c",
-                              "--max-drop", "2", "--data", held),
+                              "--max-drop", "2", "--data", held, "--svg", "%/curve.svg"),
                      0);
+    run_expect_text("curve.svg", "<svg xmlns=\"http://www.w3.org/2000/svg\"");
+    run_expect_text("curve.svg", "last stage alone");
     run_expect_text("stdout", "  *\n");
     run_expect_text("stdout", "2-ensemble");
     run_expect_text("c/config.json", "\"threshold\": ");
