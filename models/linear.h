@@ -18,6 +18,7 @@
 #include "data/batch.h"
 #include "data/dataset.h"
 #include "data/vocab.h"
+#include "models/tensors.h"
 
 #define LINEAR_MAX_NGRAM 3 /* characters */
 #define LINEAR_MAX_TOKENS 1024
@@ -68,9 +69,11 @@ void linear_scores(const struct linear_weights *lw, const int32_t *index, const 
  *     weight   F32 [n_labels, F]
  *     bias     F32 [n_labels]
  *
+ * dtype: weight's and bias's in the file, F32, F16 (refused where a number is beyond it) or BF16.
  * config.json: model_type "linear", model_name, vocab_size, num_labels, ngram_max 3, num_features,
  * max_length, scale, id2label. */
 int linear_save(const char *dir, const char *name, const struct linear_weights *lw,
-                const struct vocab *v, const struct classes *classes, struct err *err);
+                const struct vocab *v, const struct classes *classes, enum dtype dtype,
+                struct err *err);
 
 #endif

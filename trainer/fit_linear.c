@@ -336,7 +336,7 @@ int fit_linear(struct fit *f, struct err *err)
         m.view.scale = (float)scale;
         judge_dev(f, &m, &log);
         rc = linear_save(f->out.staging, fit_model_name(f), &m.view, f->vocab, &f->corpus.classes,
-                         err);
+                         fit_dtype(f->o), err);
         if (rc == 0)
             rc = history_write(f->out.staging, &log, err);
         if (rc == 0)

@@ -101,7 +101,7 @@ static void save(const struct oracle *o, struct ngrams *g, float scale)
     struct vocab *v = golden_vocab(VOCAB);
     struct classes classes = golden_classes(LABELS);
     struct linear_weights lw = {g, o->weight, o->bias, LABELS, 64, scale};
-    if (linear_save(scratch_dir(), "small", &lw, v, &classes, &err) != 0)
+    if (linear_save(scratch_dir(), "small", &lw, v, &classes, DT_F32, &err) != 0)
         fail_msg("%s", err.msg);
     vocab_close(v);
 }
@@ -183,7 +183,7 @@ static void test_large(void **state)
     struct vocab *v = golden_vocab(VOCAB);
     struct classes classes = {names, MANY};
     struct linear_weights lw = {g, weight, bias, MANY, LONG, 1.0f};
-    assert_int_equal(linear_save(scratch_dir(), "large", &lw, v, &classes, &err), 0);
+    assert_int_equal(linear_save(scratch_dir(), "large", &lw, v, &classes, DT_F32, &err), 0);
     struct model *m;
     assert_int_equal(model_open(scratch_dir(), PRECISION_AUTO, &m, &err), 0);
     struct workspace *ws = workspace_open(m, 2, 2 * LONG);
@@ -225,7 +225,7 @@ static void test_same_tag(void **state)
     struct vocab *v = golden_vocab(VOCAB);
     struct classes classes = golden_classes(2);
     struct linear_weights lw = {g, weight, bias, 2, 64, 1.0f};
-    assert_int_equal(linear_save(scratch_dir(), "tag", &lw, v, &classes, &err), 0);
+    assert_int_equal(linear_save(scratch_dir(), "tag", &lw, v, &classes, DT_F32, &err), 0);
     struct model *m;
     assert_int_equal(model_open(scratch_dir(), PRECISION_AUTO, &m, &err), 0);
     struct workspace *ws = workspace_open(m, 1, 3);
@@ -437,12 +437,17 @@ static void test_bad_save(void **state)
     struct vocab *v = golden_vocab(VOCAB);
     struct classes classes = golden_classes(LABELS);
     struct linear_weights lw = {g, o.weight, o.bias, LABELS, 64, 0.0f};
-    assert_int_equal(linear_save(scratch_dir(), "small", &lw, v, &classes, &err), -1);
+    assert_int_equal(linear_save(scratch_dir(), "small", &lw, v, &classes, DT_F32, &err), -1);
     assert_error(&err, ERR_NUMERIC, "scale 0 is not a positive number");
     lw.scale = 1;
     o.weight[3] = NAN;
-    assert_int_equal(linear_save(scratch_dir(), "small", &lw, v, &classes, &err), -1);
-    assert_error(&err, ERR_NUMERIC, "tensor \"weight\": value 3 is not a finite number");
+    assert_int_equal(linear_save(scratch_dir(), "small", &lw, v, &classes, DT_F32, &err), -1);
+    assert_int_equal(err.code, ERR_FORMAT);
+    assert_non_null(strstr(err.msg, "tensor \"weight\": element 3 of "));
+    o.weight[3] = 70000;
+    assert_int_equal(linear_save(scratch_dir(), "small", &lw, v, &classes, DT_F16, &err), -1);
+    assert_non_null(strstr(err.msg, "tensor \"weight\": element 3 of "));
+    assert_int_equal(linear_save(scratch_dir(), "small", &lw, v, &classes, DT_BF16, &err), 0);
     vocab_close(v);
     ngrams_close(g);
     oracle_done(&o);
