@@ -111,7 +111,8 @@ bench-accuracy: build
 demo-model: build
 	@env -u OPENBLAS_CORETYPE tests/bench/accuracy --build $(BUILD) --shared $(dir $(DATA)). --demo-model worker/demo/registry
 
-# Small models beside the programs they are measured by: BENCH="--cascade DIR --python PYTHON-WITH-SCIKIT-LEARN".
+# Small models beside the programs they are measured by: BENCH="--cascade DIR --textcnn DIR --python PYTHON-WITH-SCIKIT-LEARN
+# --torch PYTHON-WITH-TORCH-AND-ONNXRUNTIME" (those of `make parity` and `make bench-engines` when not set).
 .PHONY: bench-small
 bench-small: build
 	$(call need,fasttext)

@@ -307,31 +307,85 @@ void fasttext_matrix_row(const struct fasttext_matrix *m, int64_t i, float *out)
     }
 }
 
+struct fasttext_matrix fasttext_matrix_of(const float *x, int64_t rows, int64_t columns)
+{
+    return (struct fasttext_matrix){
+        .rows = rows, .columns = columns, .data = (const unsigned char *)x};
+}
+
 static unsigned char *put(unsigned char *p, const void *x, size_t n)
 {
-    memcpy(p, x, n);
+    if (n)
+        memcpy(p, x, n);
     return p + n;
 }
 
-static unsigned char *put_matrix(unsigned char *p, int64_t rows, int64_t columns, const float *x)
+static size_t quantizer_size(const struct fasttext_quantizer *q)
 {
-    p = put(p, "", 1); /* not quantised */
-    p = put(p, &rows, 8);
-    p = put(p, &columns, 8);
-    return put(p, x, (size_t)rows * (size_t)columns * sizeof *x);
+    return 16 + (size_t)q->dim * CENTROIDS * sizeof(float);
 }
 
-int fasttext_file_write(const char *path, const struct fasttext_dict *d, const float *input,
-                        const float *output, struct err *err)
+static unsigned char *put_quantizer(unsigned char *p, const struct fasttext_quantizer *q)
+{
+    const int32_t head[] = {q->dim, q->parts, q->part, q->last_part};
+    p = put(p, head, sizeof head);
+    return put(p, q->centroids, (size_t)q->dim * CENTROIDS * sizeof(float));
+}
+
+static size_t matrix_size(const struct fasttext_matrix *m)
+{
+    size_t n = 1 + 16; /* its kind, rows and columns */
+    if (m->data)
+        return n + (size_t)m->rows * (size_t)m->columns * sizeof(float);
+    n += 1 + 4 + (size_t)m->rows * (size_t)m->pq.parts + quantizer_size(&m->pq);
+    return m->norm_codes ? n + (size_t)m->rows + quantizer_size(&m->norms) : n;
+}
+
+static unsigned char *put_matrix(unsigned char *p, const struct fasttext_matrix *m)
+{
+    int8_t quantised = !m->data, norms = m->norm_codes != NULL;
+    int32_t size = (int32_t)(m->rows * m->pq.parts);
+    p = put(p, &quantised, 1);
+    if (quantised)
+        p = put(p, &norms, 1);
+    p = put(p, &m->rows, 8);
+    p = put(p, &m->columns, 8);
+    if (!quantised)
+        return put(p, m->data, (size_t)m->rows * (size_t)m->columns * sizeof(float));
+    p = put(p, &size, 4);
+    p = put(p, m->codes, (size_t)size);
+    p = put_quantizer(p, &m->pq);
+    if (!norms)
+        return p;
+    p = put(p, m->norm_codes, (size_t)m->rows);
+    return put_quantizer(p, &m->norms);
+}
+
+static unsigned char *put_prune(unsigned char *p, const struct fasttext_dict *d)
+{
+    for (uint32_t s = 0; d->n_pruned > 0 && s <= d->prune_mask; s++)
+        if (d->prune[s].id >= 0) {
+            p = put(p, &d->prune[s].id, 4);
+            p = put(p, &d->prune[s].row, 4);
+        }
+    return p;
+}
+
+int fasttext_file_write(const char *path, const struct fasttext_dict *d,
+                        const struct fasttext_matrix *input, const struct fasttext_matrix *output,
+                        struct err *err)
 {
     const struct fasttext_args *a = &d->args;
     const int32_t head[] = {MAGIC,   VERSION,          a->dim,  a->ws,    a->epoch,  a->min_count,
                             a->neg,  a->word_ngrams,   a->loss, a->model, a->bucket, a->minn,
                             a->maxn, a->lr_update_rate};
     const int32_t sizes[] = {d->n, d->n_words, d->n_labels};
-    const int64_t more[] = {d->n_tokens, -1}, rows = fasttext_dict_rows(d);
-    size_t len = sizeof head + sizeof a->t + sizeof sizes + sizeof more + 2 * 17 +
-                 ((size_t)rows + (size_t)d->n_labels) * (size_t)a->dim * sizeof(float);
+    const int64_t more[] = {d->n_tokens, d->n_pruned};
+    if (!input->data && input->rows * input->pq.parts > INT32_MAX)
+        return err_set(err, ERR_FORMAT, "%s: %lld rows of %d codes are more than the format holds",
+                       path, (long long)input->rows, (int)input->pq.parts);
+    size_t len = sizeof head + sizeof a->t + sizeof sizes + sizeof more + matrix_size(input) +
+                 matrix_size(output) + (d->n_pruned > 0 ? (size_t)d->n_pruned * 8 : 0);
     for (int32_t i = 0; i < d->n; i++)
         len += d->entries[i].len + 1 + 8 + 1;
     unsigned char *file = xmalloc(len), *p = put(file, head, sizeof head);
@@ -345,8 +399,9 @@ int fasttext_file_write(const char *path, const struct fasttext_dict *d, const f
         p = put(p, &e->count, 8);
         p = put(p, &type, 1);
     }
-    p = put_matrix(p, rows, a->dim, input);
-    p = put_matrix(p, d->n_labels, a->dim, output);
+    p = put_prune(p, d);
+    p = put_matrix(p, input);
+    p = put_matrix(p, output);
     assert((size_t)(p - file) == len);
     int rc = file_replace(path, file, len, err);
     free(file);

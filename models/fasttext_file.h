@@ -43,8 +43,12 @@ void fasttext_file_close(struct fasttext_file *f); /* safe on a zeroed one */
 /* Row i as floats [columns]. */
 void fasttext_matrix_row(const struct fasttext_matrix *m, int64_t i, float *out);
 
-/* Writes a .bin atomically: input [rows of the dictionary, dim], output [labels, dim]. */
-int fasttext_file_write(const char *path, const struct fasttext_dict *d, const float *input,
-                        const float *output, struct err *err);
+/* x [rows, columns] as a matrix; it stays the caller's. */
+struct fasttext_matrix fasttext_matrix_of(const float *x, int64_t rows, int64_t columns);
+/* Writes a file atomically, a .bin, or a .ftz where the input is quantised: input [rows of the dictionary, dim],
+ * output [labels, dim]. */
+int fasttext_file_write(const char *path, const struct fasttext_dict *d,
+                        const struct fasttext_matrix *input, const struct fasttext_matrix *output,
+                        struct err *err);
 
 #endif

@@ -83,6 +83,8 @@ static int save(const struct fit *f, const struct fasttext_dict *d,
     const char *dir = f->out.staging;
     char *path = file_path("%s/" FASTTEXT_BIN, dir);
     json_t *config = json_object();
+    struct fasttext_matrix input = fasttext_matrix_of(w->input, fasttext_dict_rows(d), d->args.dim),
+                           output = fasttext_matrix_of(w->output, d->n_labels, d->args.dim);
     struct buf log;
     arch_describe(config, fasttext_arch.model_type, fit_model_name(f), d->n_words,
                   &f->corpus.classes);
@@ -92,7 +94,7 @@ static int save(const struct fit *f, const struct fasttext_dict *d,
                options_int(f->o, "seed"), f->corpus.train.n, (int)d->n_words);
     int rc = file_mkdirs(dir, err);
     if (rc == 0)
-        rc = fasttext_file_write(path, d, w->input, w->output, err);
+        rc = fasttext_file_write(path, d, &input, &output, err);
     if (rc == 0)
         rc = words_save(words, dir, err);
     if (rc == 0)

@@ -14,12 +14,22 @@
 
 /* A model is there when its weights are, in one of N_WEIGHTS files. The first N_MEANING files give them
  * their meaning and come before them. */
-static const char *const files[] = {
-    "vocab.txt",     "spiece.model",  "tokenizer_config.json", "special_tokens_map.json",
-    "dict.txt",      "prob_start.py", "prob_trans.py",         "prob_emit.py",
-    "stopwords.txt", "labels.txt",    "config.json",           "model.safetensors",
-    "model.bin",     HISTORY_FILE};
-enum { N_FILES = sizeof files / sizeof *files, N_MEANING = 11, N_WEIGHTS = 2 };
+static const char *const files[] = {"vocab.txt",
+                                    "spiece.model",
+                                    "tokenizer_config.json",
+                                    "special_tokens_map.json",
+                                    "dict.txt",
+                                    "prob_start.py",
+                                    "prob_trans.py",
+                                    "prob_emit.py",
+                                    "stopwords.txt",
+                                    "labels.txt",
+                                    "config.json",
+                                    "model.safetensors",
+                                    "model.bin",
+                                    "model.ftz",
+                                    HISTORY_FILE};
+enum { N_FILES = sizeof files / sizeof *files, N_MEANING = 11, N_WEIGHTS = 3 };
 /* What is told of a model, not needed to run it: gone before the weights change, there after them. */
 static const char *const told[] = {HISTORY_FILE, LINEAGE_FILE};
 

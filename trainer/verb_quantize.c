@@ -1,13 +1,19 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
 #include "models/checkpoint.h"
+#include "models/fasttext_arch.h"
+#include "models/fasttext_quantize.h"
 #include "models/quantize.h"
 #include "trainer/corpus.h"
 #include "trainer/evaluate.h"
+#include "trainer/history.h"
+#include "trainer/lineage.h"
 #include "trainer/outdir.h"
 #include "trainer/verb.h"
 
@@ -15,7 +21,9 @@ enum { JUDGED = 1000 /* titles on which units are compared */ };
 
 static const struct opt opts[] = {
     VERB_COMMON_OPTIONS,
-    {.name = "model", .type = OPT_STR, .help = "directory of a transformer or TextCNN"},
+    {.name = "model",
+     .type = OPT_STR,
+     .help = "directory of a transformer, TextCNN or fastText, or a file of fastText's (.bin)"},
     {.name = "out", .type = OPT_STR, .help = "directory of the smaller model; made when missing"},
     {.name = "overwrite", .type = OPT_BOOL, .def = "false", .help = "replace what --out holds"},
     {.name = "keep",
@@ -33,6 +41,16 @@ static const struct opt opts[] = {
      .max = 100,
      .help =
          "points of accuracy that it may lose on --titles; matrices stay until it loses no more"},
+    {.name = "cutoff",
+     .type = OPT_INT,
+     .def = "0",
+     .min = 0,
+     .max = 2147483647,
+     .help = "fasttext: rows that stay, those of greatest norm; 0: all"},
+    {.name = "qnorm",
+     .type = OPT_BOOL,
+     .def = "false",
+     .help = "fasttext: code the rows' norms by themselves"},
     {.name = "data", .type = OPT_STR, .help = "labelled titles to compare before and after on"},
     {.name = "threads",
      .type = OPT_INT,
@@ -223,23 +241,27 @@ static int choose(const struct work *w, const char *trial, struct err *err)
     return rc;
 }
 
-static double file_mb(const char *dir)
+static double one_file_mb(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode) ? (double)st.st_size / 1e6 : 0;
+}
+
+/* A model's weights, which may be a bare file. */
+static double file_mb(const char *model)
 {
     struct file_list list;
-    double sum = 0;
-    if (file_list(dir, &list, NULL) != 0)
-        return 0;
+    double sum = one_file_mb(model);
+    if (sum > 0 || file_list(model, &list, NULL) != 0)
+        return sum;
     for (size_t i = 0; i < list.n; i++) {
-        char *path = file_path("%s/%s", dir, list.names[i]);
-        struct file_map map;
-        if (checkpoint_is_weights(list.names[i]) && file_map_open(&map, path, NULL) == 0) {
-            sum += (double)map.len;
-            file_map_close(&map);
-        }
+        char *path = file_path("%s/%s", model, list.names[i]);
+        if (checkpoint_is_weights(list.names[i]))
+            sum += one_file_mb(path);
         free(path);
     }
     file_list_free(&list);
-    return sum / 1e6;
+    return sum;
 }
 
 static void print_line(const char *what, double mb, const struct said *s, const struct said *before,
@@ -327,31 +349,92 @@ static int write_out(struct work *w, const char *out, struct err *err)
     return rc;
 }
 
+/* fastText's file is coded as its users know it; nothing is tried. */
+static int run_fasttext(struct work *w, const char *bin, const char *out, struct err *err)
+{
+    struct outdir dir;
+    enum outdir_mode mode = options_bool(w->o, "overwrite") ? OUTDIR_OVERWRITE : OUTDIR_NEW;
+    struct fasttext_shrink how = {.cutoff = (int32_t)options_int(w->o, "cutoff"),
+                                  .norms = options_bool(w->o, "qnorm"),
+                                  .seed = 1};
+    static const char *const not_taken[] = {FASTTEXT_BIN, HISTORY_FILE, LINEAGE_FILE,
+                                            REPORT_HTML_FILE};
+    if (options_str(w->o, "titles") || options_str(w->o, "keep"))
+        return err_set(err, ERR_USAGE, "--titles and --keep are of transformers and TextCNN");
+    if (outdir_check(out, mode, err) != 0 || outdir_open(&dir, out, mode, err) != 0)
+        return -1;
+    bool alone = strcmp(bin, w->from) == 0; /* a bare file */
+    char *ftz = file_path("%s/" FASTTEXT_FTZ, dir.staging),
+         *to = file_path("%s/" FASTTEXT_FTZ, out);
+    int rc = alone ? file_mkdirs(dir.staging, err) : outdir_export(w->from, dir.staging, err);
+    for (size_t i = 0; i < sizeof not_taken / sizeof *not_taken; i++) {
+        char *path = file_path("%s/%s", dir.staging, not_taken[i]);
+        (void)unlink(path);
+        free(path);
+    }
+    if (rc == 0)
+        rc = fasttext_quantize(bin, ftz, &how, w->pool, err);
+    if (rc == 0)
+        rc = outdir_commit(&dir, err);
+    outdir_close(&dir);
+    if (rc == 0)
+        rc = compare(w, alone ? to : out, err);
+    if (rc == 0)
+        (void)printf("\n%.1f MB in %s, were %.1f\n", file_mb(to), to, file_mb(bin));
+    free(ftz);
+    free(to);
+    return rc;
+}
+
+/* The .bin of --model, or NULL: no fastText. */
+static char *find_bin(const char *from)
+{
+    char *bin = file_path("%s/" FASTTEXT_BIN, from), *ftz = file_path("%s/" FASTTEXT_FTZ, from);
+    char *found = fasttext_file_is(from)  ? xstrdup(from)
+                  : fasttext_file_is(bin) ? xstrdup(bin)
+                  : fasttext_file_is(ftz) ? xstrdup(ftz) /* which is told from there */
+                                          : NULL;
+    free(bin);
+    free(ftz);
+    return found;
+}
+
+static int run_matrices(struct work *w, const char *out, struct err *err)
+{
+    if (quantize_open(w->from, &w->q, err) != 0)
+        return -1;
+    w->keep = xcalloc((size_t)quantize_units(w->q), sizeof *w->keep);
+    int rc = mark_kept(w, err);
+    if (rc == 0)
+        rc = write_out(w, out, err);
+    if (rc == 0)
+        rc = compare(w, out, err);
+    if (rc == 0)
+        (void)printf("\n%.1f MB of weights in %s, were %.1f\n", file_mb(out), out,
+                     file_mb(w->from));
+    free(w->keep);
+    quantize_close(w->q);
+    return rc;
+}
+
 static int run(const struct options *o, const char *const *words, int n, struct err *err)
 {
     struct work w = {.o = o};
     const char *out;
     if (verb_no_words(words, n, err) != 0 || verb_need(o, "model", &w.from, err) != 0 ||
-        verb_need(o, "out", &out, err) != 0 || quantize_open(w.from, &w.q, err) != 0)
+        verb_need(o, "out", &out, err) != 0)
         return -1;
-    w.keep = xcalloc((size_t)quantize_units(w.q), sizeof *w.keep);
+    char *bin = find_bin(w.from);
     w.pool = pool_open((int)options_int(o, "threads"));
-    int rc = mark_kept(&w, err);
-    if (rc == 0)
-        rc = write_out(&w, out, err);
-    if (rc == 0)
-        rc = compare(&w, out, err);
-    if (rc == 0)
-        (void)printf("\n%.1f MB of weights in %s, were %.1f\n", file_mb(out), out, file_mb(w.from));
+    int rc = bin ? run_fasttext(&w, bin, out, err) : run_matrices(&w, out, err);
     pool_close(w.pool);
-    free(w.keep);
-    quantize_close(w.q);
+    free(bin);
     return rc;
 }
 
 const struct verb verb_quantize = {
     .name = "quantize",
-    .help = "make a transformer or TextCNN smaller: its matrices in bytes",
+    .help = "make a transformer, TextCNN or fastText smaller: its matrices in bytes",
     .words = "",
     .opts = opts,
     .n_opts = sizeof opts / sizeof *opts,

@@ -1,6 +1,7 @@
 /* fastText's files: what the fasttext program predicts from each kind (tests/golden/fasttext/make), in a directory and
  * bare, and what is refused. */
 #include "models/fasttext_file.h"
+#include "models/fasttext_quantize.h"
 
 #include "models/fasttext.h"
 #include "models/fasttext_arch.h"
@@ -256,34 +257,96 @@ static void test_truncated(void **state)
     }
 }
 
-/* What is written is what was read. */
+/* What is written is what was read, quantised or not. */
 static void test_writes(void **state)
 {
     (void)state;
-    struct fasttext_file f;
+    static const char *const names[] = {"hs.bin", "softmax.bin", "split.ftz"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct fasttext_file f;
+        struct err err;
+        char *path = scratch_file("copy"), *from = file_path(GOLDEN "%s", names[i]);
+        assert_int_equal(fasttext_file_open(from, &f, &err), 0);
+        assert_int_equal(fasttext_file_write(path, &f.dict, &f.input, &f.output, &err), 0);
+        struct bytes a = read_bytes(names[i]);
+        char *copy;
+        size_t n;
+        assert_int_equal(file_read(path, 1 << 24, &copy, &n, &err), 0);
+        assert_int_equal(n, a.n);
+        assert_memory_equal(copy, a.p, n);
+        free(copy);
+        free(a.p);
+        free(path);
+        free(from);
+        fasttext_file_close(&f);
+    }
+}
+
+static double distance(const float *a, const float *b, size_t n)
+{
+    double sum = 0, all = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
+        all += (double)b[i] * b[i];
+    }
+    return sqrt(sum / (all > 0 ? all : 1));
+}
+
+/* Coded rows are near what they were; rows that are left out are those of least norm. */
+static void test_quantizes(void **state)
+{
+    (void)state;
+    struct fasttext_file was, is;
     struct err err;
-    char *path = scratch_file("copy.bin");
-    assert_int_equal(fasttext_file_open(GOLDEN "hs.bin", &f, &err), 0);
-    size_t dim = (size_t)f.dict.args.dim;
-    float *input = xmalloc((size_t)f.input.rows * dim * sizeof *input),
-          *output = xmalloc((size_t)f.output.rows * dim * sizeof *output);
-    for (int64_t i = 0; i < f.input.rows; i++)
-        fasttext_matrix_row(&f.input, i, input + (size_t)i * dim);
-    for (int64_t i = 0; i < f.output.rows; i++)
-        fasttext_matrix_row(&f.output, i, output + (size_t)i * dim);
-    assert_int_equal(fasttext_file_write(path, &f.dict, input, output, &err), 0);
-    struct bytes a = read_bytes("hs.bin");
-    char *copy;
-    size_t n;
-    assert_int_equal(file_read(path, 1 << 24, &copy, &n, &err), 0);
-    assert_int_equal(n, a.n);
-    assert_memory_equal(copy, a.p, n);
-    free(copy);
-    free(a.p);
-    free(input);
-    free(output);
+    char *path = scratch_file("q.ftz"), *again = scratch_file("again.ftz");
+    struct pool *pool = pool_open(2), *one = pool_open(1);
+    assert_int_equal(fasttext_file_open(GOLDEN "softmax.bin", &was, &err), 0);
+    int32_t dim = was.dict.args.dim, half = (int32_t)was.input.rows / 2;
+    float *a = xmalloc((size_t)dim * sizeof *a), *b = xmalloc((size_t)dim * sizeof *b);
+    for (int norms = 0; norms < 2; norms++) {
+        struct fasttext_shrink how = {.norms = norms, .seed = 1};
+        double worst = 0, sum = 0;
+        assert_int_equal(fasttext_quantize(GOLDEN "softmax.bin", path, &how, pool, &err), 0);
+        assert_int_equal(fasttext_file_open(path, &is, &err), 0);
+        assert_int_equal(is.input.rows, was.input.rows);
+        assert_int_equal(is.input.norm_codes != NULL, norms);
+        for (int64_t i = 0; i < is.input.rows; i++) {
+            fasttext_matrix_row(&was.input, i, a);
+            fasttext_matrix_row(&is.input, i, b);
+            double d = distance(b, a, (size_t)dim);
+            worst = d > worst ? d : worst;
+            sum += d;
+        }
+        assert_true(sum / (double)is.input.rows < 0.15 && worst > 0);
+        fasttext_file_close(&is);
+    }
+    /* The same bytes on one thread; half of the rows. */
+    struct fasttext_shrink how = {.cutoff = half, .seed = 1};
+    char *x, *y;
+    size_t n, m;
+    assert_int_equal(fasttext_quantize(GOLDEN "softmax.bin", path, &how, pool, &err), 0);
+    assert_int_equal(fasttext_quantize(GOLDEN "softmax.bin", again, &how, one, &err), 0);
+    assert_int_equal(file_read(path, 1 << 24, &x, &n, &err), 0);
+    assert_int_equal(file_read(again, 1 << 24, &y, &m, &err), 0);
+    assert_int_equal(n, m);
+    assert_memory_equal(x, y, n);
+    assert_int_equal(fasttext_file_open(path, &is, &err), 0);
+    assert_int_equal(is.input.rows, half);
+    assert_int_equal(is.dict.n_labels, was.dict.n_labels);
+    assert_true(is.dict.n_words + is.dict.n_pruned == half);
+    assert_true(fasttext_dict_find(&is.dict, FASTTEXT_END, 4, fasttext_hash(FASTTEXT_END, 4)) >= 0);
+    fasttext_file_close(&is);
+    assert_int_equal(fasttext_quantize(path, again, &how, pool, &err), -1);
+    assert_non_null(strstr(err.msg, "is quantised already"));
+    free(x);
+    free(y);
+    free(a);
+    free(b);
     free(path);
-    fasttext_file_close(&f);
+    free(again);
+    pool_close(pool);
+    pool_close(one);
+    fasttext_file_close(&was);
 }
 
 int main(void)
@@ -292,6 +355,7 @@ int main(void)
         cmocka_unit_test(test_predictions), cmocka_unit_test(test_titles_as_they_are),
         cmocka_unit_test(test_directory),   cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_truncated),   cmocka_unit_test(test_writes),
+        cmocka_unit_test(test_quantizes),
     };
     return cmocka_run_group_tests(tests, NULL, scratch_done);
 }

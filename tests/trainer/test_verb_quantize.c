@@ -88,6 +88,34 @@ static void stays(void **state)
     assert_int_equal(run_verb(verb_evaluate, "--model", "%/q", "--data", TITLES), 0);
 }
 
+/* A .ftz beside what the model's directory has, or alone. */
+static void fasttext(void **state)
+{
+    (void)state;
+    assert_int_equal(run_verb(verb_fit, "--arch", "fasttext", "--data", TINY, "--out", "%/m",
+                              "--bucket", "2000", "--epochs", "50", "--lr", "1"),
+                     0);
+    assert_int_equal(run_verb(verb_quantize, "--model", "%/m", "--out", "%/q", "--cutoff", "1500",
+                              "--data", TITLES),
+                     0);
+    run_expect_text("stdout", "same answer");
+    assert_true(run_exists("q/model.ftz") && run_exists("q/config.json"));
+    assert_false(run_exists("q/model.bin"));
+    assert_false(run_exists("q/lineage.json"));
+    assert_int_equal(run_verb(verb_evaluate, "--model", "%/q", "--data", TITLES), 0);
+    assert_int_equal(run_verb(verb_quantize, "--model", "%/m/model.bin", "--out", "%/bare",
+                              "--qnorm", "--data", TITLES),
+                     0);
+    assert_true(size_of("bare/model.ftz") < size_of("m/model.bin") / 2);
+    assert_int_equal(run_verb(verb_evaluate, "--model", "%/bare/model.ftz", "--data", TITLES), 0);
+    assert_int_not_equal(run_verb(verb_quantize, "--model", "%/q", "--out", "%/r"), 0);
+    run_expect_text("stderr", "q/model.ftz: is quantised already");
+    assert_int_not_equal(run_verb(verb_quantize, "--model", "%/m", "--out", "%/r", "--keep", "x"),
+                         0);
+    run_expect_text("stderr", "--titles and --keep are of transformers and TextCNN");
+    assert_false(run_exists("r/model.ftz"));
+}
+
 static void refused(void **state)
 {
     (void)state;
@@ -120,6 +148,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(textcnn, run_setup, run_teardown),
         cmocka_unit_test_setup_teardown(stays, run_setup, run_teardown),
+        cmocka_unit_test_setup_teardown(fasttext, run_setup, run_teardown),
         cmocka_unit_test_setup_teardown(refused, run_setup, run_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
