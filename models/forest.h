@@ -38,8 +38,21 @@ struct forest {
 };
 void forest_done(struct forest *f); /* frees its arrays; safe on a zeroed one */
 
-/* Adds to sum[labels] the leaf that x, a value for each feature, comes to in each of `n` trees from `first` on. */
-void forest_add(const struct forest *f, const float *x, int32_t first, int32_t n, double *sum);
+/* A title's features laid out one for each of the forest's: bits say which are there, as nearly all are not and the
+ * values of all would not fit a cache. */
+struct forest_row {
+    float *x;      /* [features]; of those that are absent any number */
+    uint64_t *bit; /* [features / 64 + 1] */
+};
+struct forest_row forest_row_open(int64_t features);
+void forest_row_close(struct forest_row *r);
+void forest_row_put(struct forest_row *r, const int32_t *index, const float *value, int32_t n);
+void forest_row_clear(struct forest_row *r, const int32_t *index, int32_t n); /* what was put */
+
+/* Adds to sum[labels] the leaf that the row comes to in each of `n` trees from `first` on.  Thresholds are not
+ * below 0, so what is absent goes left. */
+void forest_add(const struct forest *f, const struct forest_row *r, int32_t first, int32_t n,
+                double *sum);
 
 int forest_save(const char *dir, const char *name, const struct forest *f, const struct ngrams *g,
                 int32_t max_tokens, const struct vocab *v, const struct classes *classes,

@@ -17,7 +17,7 @@ struct forest_model {
 };
 
 struct forest_ws {
-    float *x; /* [features], zeros between titles */
+    struct forest_row row; /* empty between titles */
     int32_t index[LINEAR_MAX_NGRAM * LINEAR_MAX_TOKENS];
     float value[LINEAR_MAX_NGRAM * LINEAR_MAX_TOKENS];
     double *sum; /* [labels] */
@@ -58,7 +58,7 @@ static int check_forest(const struct forest *f, int32_t features, struct err *er
             return err_set(err, ERR_FORMAT,
                            "tensor \"feature\": value %d, %d, is none of %d features", (int)i,
                            (int)n->feature, (int)features);
-        if (!isfinite(n->threshold))
+        if (!isfinite(n->threshold) || n->threshold < 0)
             return err_set(err, ERR_NUMERIC, "tensor \"threshold\": value %d is %g", (int)i,
                            (double)n->threshold);
         for (int k = 0; k < 2; k++)
@@ -187,7 +187,7 @@ static void *forest_workspace_open(const void *impl, int32_t max_titles, int32_t
     const struct forest_model *m = impl;
     (void)max_titles, (void)max_ids; /* one title at a time */
     struct forest_ws *ws = xcalloc(1, sizeof *ws);
-    ws->x = xcalloc((size_t)ngrams_count(m->ngrams), sizeof *ws->x);
+    ws->row = forest_row_open(ngrams_count(m->ngrams));
     ws->sum = xmalloc((size_t)m->f.labels * sizeof *ws->sum);
     return ws;
 }
@@ -197,7 +197,7 @@ static void forest_workspace_close(void *workspace)
     struct forest_ws *ws = workspace;
     if (!ws)
         return;
-    free(ws->x);
+    forest_row_close(&ws->row);
     free(ws->sum);
     free(ws);
 }
@@ -210,14 +210,12 @@ static void forest_classify(const void *impl, void *workspace, const struct batc
     for (int32_t i = 0; i < b->n; i++, probabilities += m->f.labels) {
         int32_t n = linear_features(m->ngrams, b->ids + b->start[i], b->start[i + 1] - b->start[i],
                                     ws->index, ws->value);
-        for (int32_t k = 0; k < n; k++)
-            ws->x[ws->index[k]] = ws->value[k];
+        forest_row_put(&ws->row, ws->index, ws->value, n);
         memset(ws->sum, 0, (size_t)m->f.labels * sizeof *ws->sum);
-        forest_add(&m->f, ws->x, 0, m->f.trees, ws->sum);
+        forest_add(&m->f, &ws->row, 0, m->f.trees, ws->sum);
         for (int32_t k = 0; k < m->f.labels; k++)
             probabilities[k] = (float)(ws->sum[k] / m->f.trees);
-        for (int32_t k = 0; k < n; k++)
-            ws->x[ws->index[k]] = 0;
+        forest_row_clear(&ws->row, ws->index, n);
     }
 }
 

@@ -164,10 +164,22 @@ static void try_feature(struct grower *g, int32_t slot, uint32_t n, struct split
     }
 }
 
+/* How many of drawn_max features drawn of all occur in the place's titles: one at least, as scikit-learn goes on
+ * drawing until there is one. */
+static int32_t count_drawn(struct grower *g, int32_t present)
+{
+    int32_t n = 0;
+    if (g->drawn_max >= g->b->features)
+        return present;
+    for (int32_t i = 0; i < g->drawn_max; i++)
+        n += draw(g, g->b->features - i) < present - n;
+    return n > 0 || present == 0 ? n : 1;
+}
+
 /* False: nothing drawn lowers the impurity. */
 static bool find_split(struct grower *g, const struct place *p, uint32_t n, struct split *best)
 {
-    int32_t present = find_present(g, p), drawn = present < g->drawn_max ? present : g->drawn_max;
+    int32_t present = find_present(g, p), drawn = count_drawn(g, present);
     double squares = 0;
     for (int32_t k = 0; k < g->n_labels; k++)
         squares += (double)g->all[k] * g->all[k];
@@ -370,28 +382,27 @@ static void judge_chunk(void *arg, int piece, int thread)
 {
     const struct judging *j = arg;
     const struct forest *f = j->f;
-    float *x = xcalloc((size_t)j->x->columns, sizeof *x);
+    struct forest_row row = forest_row_open(j->x->columns);
     double *sum = xmalloc((size_t)f->labels * sizeof *sum);
     (void)thread;
     for (int64_t i = (int64_t)piece * CHUNK; i < j->x->rows && i < ((int64_t)piece + 1) * CHUNK;
          i++) {
         int32_t asked = 0, best = 0;
-        for (int32_t k = 0; k < j->x->count[i]; k++)
-            x[j->x->index[j->x->start[i] + k]] = j->x->value[j->x->start[i] + k];
+        const int32_t *index = j->x->index + j->x->start[i];
+        forest_row_put(&row, index, j->x->value + j->x->start[i], j->x->count[i]);
         memset(sum, 0, (size_t)f->labels * sizeof *sum);
         for (int32_t t = 0; t < f->trees; t++)
             if (!(j->trees[t].seen[i / 64] >> (i % 64) & 1)) {
-                forest_add(f, x, t, 1, sum);
+                forest_add(f, &row, t, 1, sum);
                 asked++;
             }
         for (int32_t k = 1; k < f->labels; k++)
             best = sum[k] > sum[best] ? k : best;
         j->judged[piece] += asked > 0;
         j->right[piece] += asked > 0 && best == j->labels[i];
-        for (int32_t k = 0; k < j->x->count[i]; k++)
-            x[j->x->index[j->x->start[i] + k]] = 0;
+        forest_row_clear(&row, index, j->x->count[i]);
     }
-    free(x);
+    forest_row_close(&row);
     free(sum);
 }
 

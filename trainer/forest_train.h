@@ -1,7 +1,7 @@
 /* Growing a random forest (Breiman, Machine Learning 45, 2001) on sparse rows.
  *
- * A tree sees a bootstrap sample of the titles. At every question max_features of the features that occur in its titles
- * are drawn, and the question that lowers the Gini impurity most is asked: x <= threshold. Values are put
+ * A tree sees a bootstrap sample of the titles. At every question max_features of all features are drawn, at least one of
+ * them that occurs in its titles, and the question that lowers the Gini impurity most is asked: x <= threshold. Values are put
  * into FOREST_BINS bins first (absent, and quantiles of each feature's values), so thresholds are the bins' edges.
  * A tree ends where titles are of one class, fewer than 2 * min_leaf, max_depth questions deep, or where nothing drawn
  * lowers the impurity.

@@ -124,6 +124,8 @@ static void test_mistakes(void **state)
     *node = was;
     node->threshold = NAN;
     refused(&o, ERR_NUMERIC, "tensor \"threshold\": value 5 is nan");
+    node->threshold = -0.5f; /* no feature is below 0 */
+    refused(&o, ERR_NUMERIC, "tensor \"threshold\": value 5 is -0.5");
     *node = was;
     o.f.root[2] = o.f.nodes;
     refused(&o, ERR_FORMAT, "tensor \"root\": value 2, 113, is neither");

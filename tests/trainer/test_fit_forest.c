@@ -111,12 +111,16 @@ static void best_questions(void **state)
     assert_true(isnan(oob));
     assert_true(check_tree(&s, &f, f.root[0], all) > 6);
     double right = 0;
+    struct forest_row row = forest_row_open(COLUMNS);
     for (int32_t i = 0; i < ROWS; i++) {
         double sum[LABELS] = {0};
-        forest_add(&f, s.full[i], 0, 1, sum);
+        forest_row_put(&row, s.index + s.start[i], s.value + s.start[i], s.count[i]);
+        forest_add(&f, &row, 0, 1, sum);
+        forest_row_clear(&row, s.index + s.start[i], s.count[i]);
         right += sum[s.labels[i]] > 0.5;
     }
     assert_true(right / ROWS > 0.95); /* but for equal rows of two labels */
+    forest_row_close(&row);
     forest_done(&f);
     opt.max_depth = 3;
     forest_train(&s.x, s.labels, LABELS, &opt, pool, &f, &oob);
