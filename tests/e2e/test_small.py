@@ -62,3 +62,21 @@ def test_cascade(env):
     same("answers counted", sum(after.values()) - sum(before.values()), len(TITLES))
     worker.stop()
     return f"{after}"
+
+
+def test_quantized_and_forest(env):
+    """What quantize writes of a transformer, TextCNN and fastText, and a random forest, on Kafka as by themselves."""
+    at = lambda name: os.path.join(env.folder, name)
+    rows = os.path.join(data.ROOT, "tests", "golden", "transformers")
+    _run(env, env.args.trainer, "fit", "--arch", "textcnn", "--data", TINY, "--out", at("cnn"), "--epochs", "2", "--batch", "32")
+    _run(env, env.args.trainer, "fit", "--arch", "fasttext", "--data", TINY, "--out", at("ft"), "--bucket", "1000")
+    _run(env, env.args.trainer, "fit", "--arch", "forest", "--data", TINY, "--out", at("forest"), "--trees", "20")
+    for name, model in (("bert-8", os.path.join(rows, "bert")), ("cnn-8", at("cnn")), ("ft-8", at("ft"))):
+        _run(env, env.args.trainer, "quantize", "--model", model, "--out", at(name))
+    for name in ("bert-8", "cnn-8", "ft-8", "forest"):
+        records = [dict(value=wire.headline(t), key=str(i).encode()) for i, t in enumerate(TITLES)]
+        _, places, out = run(env, records, model=at(name))
+        same(f"{name}: records out", len(out), len(records))
+        for i, said in enumerate(_classify(env, at(name), TITLES)):
+            check_category(env, wire.category(out[places[i] + (0,)].value), TITLES[i], said)
+    return "4 models"
