@@ -91,6 +91,11 @@ static int textcnn_units(struct quantize *q, struct err *err)
             continue;
         if (tensor_check_weights(t, err) != 0)
             return err_prefix(err, "%s", q->set->name);
+        char shape[TENSOR_SHAPE_TEXT];
+        if (t->n_dims != (embedding ? 2 : 3) || t->bytes == 0)
+            return err_set(err, ERR_FORMAT,
+                           "%s: tensor \"%s\" of shape %s is no matrix to quantise", q->set->name,
+                           t->name, tensor_shape_text(t->n_dims, t->dims, shape));
         add_unit(q, &t, 1, false);
     }
     return 0;

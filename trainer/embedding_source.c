@@ -12,7 +12,7 @@
 #include "models/checkpoint.h"
 #include "models/params.h"
 
-enum { MAX_CONFIG = 16 << 20, LAST_CODE_POINT = 0x10ffff };
+enum { MAX_CONFIG = 16 << 20, LAST_CODE_POINT = 0x10ffff, MAX_SIZE = 8192 };
 
 /* The encoder's id of one character; -1: it has none of its own. */
 static int32_t id_of(const struct tokenizer *t, uint32_t code_point)
@@ -62,7 +62,7 @@ static int read_table(struct embedding_source *e, const char *dir, const json_t 
                       const struct tensor_set *set, const struct vocab *v, struct err *err)
 {
     struct transformer_config cfg;
-    struct params p;
+    struct params p = {0};
     struct tokenizer *t;
     if (transformer_config_read(config, set, &cfg, err) != 0)
         return err_prefix(err, "%s/config.json", dir);
@@ -74,6 +74,12 @@ static int read_table(struct embedding_source *e, const char *dir, const json_t 
     int rc = params_find(set, &cfg, HEAD_NONE, &p, err);
     if (rc == 0) {
         const struct tensor *words = params_of(&p, STACK_ENCODER, P_WORD, 0);
+        if (words->dims[1] > MAX_SIZE)
+            rc = err_set(err, ERR_FORMAT, "%s: a word table of %lld columns, at most %d", dir,
+                         (long long)words->dims[1], MAX_SIZE);
+    }
+    if (rc == 0) {
+        const struct tensor *words = params_of(&p, STACK_ENCODER, P_WORD, 0);
         float *table = xmalloc((size_t)words->dims[0] * (size_t)words->dims[1] * sizeof *table);
         (void)tensor_to_f32(words, table, NULL); /* checked when it was found */
         e->size = (int32_t)words->dims[1];
@@ -81,13 +87,13 @@ static int read_table(struct embedding_source *e, const char *dir, const json_t 
         e->known = xcalloc((size_t)vocab_size(v), sizeof *e->known);
         take_rows(e, t, table, (int32_t)words->dims[0], v);
         free(table);
-        params_done(&p);
         if (e->found == 0)
             rc = err_set(err, ERR_CONFLICT, "%s knows none of the %d characters of the titles", dir,
                          (int)vocab_size(v) - VOCAB_FIRST);
         else
             normalise(e, vocab_size(v));
     }
+    params_done(&p);
     tokenizer_close(t);
     return rc;
 }

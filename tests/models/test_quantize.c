@@ -197,6 +197,20 @@ static void test_refused(void **state)
     set_key("model_type", "\"bert\"");
     (void)alter("bert.encoder.layer.1.output.dense.weight", true);
     refused(scratch_dir(), ERR_MISSING, "bert.encoder.layer.1.output.dense.weight");
+    /* A TextCNN's embedding that is no matrix: nothing is divided by its zeros. */
+    char *weights = scratch_file("model.safetensors");
+    struct tensor odd = {.name = "embedding.weight", .dtype = DT_F32, .n_dims = 2, .dims = {0, 3}};
+    struct err why;
+    set_key("model_type", "\"textcnn\"");
+    odd.data = "";
+    assert_int_equal(safetensors_write(weights, &odd, 1, NULL, &why), 0);
+    refused(scratch_dir(), ERR_FORMAT, "\"embedding.weight\" of shape [0, 3] is no matrix");
+    odd.n_dims = 0;
+    odd.data = "1234";
+    odd.bytes = 4;
+    assert_int_equal(safetensors_write(weights, &odd, 1, NULL, &why), 0);
+    refused(scratch_dir(), ERR_FORMAT, "\"embedding.weight\" of shape [] is no matrix");
+    free(weights);
     /* No directory can be made within a file. */
     struct err err;
     struct quantize *q;
