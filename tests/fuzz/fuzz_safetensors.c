@@ -32,6 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 needed == t);
         float *values = malloc(t->bytes / dtype_size(t->dtype) * sizeof *values + 1);
         (void)tensor_to_f32(t, values, &err);
+        (void)tensor_check_weights(t, &err);
         free(values);
         total += t->bytes;
     }
