@@ -59,6 +59,7 @@ demo: build
 
 # Unit and golden tests: seconds to a few minutes.
 check: build
+	$(call need,redis-server)
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 
 # Everything, on a real Apache Kafka broker.
