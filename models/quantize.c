@@ -175,6 +175,14 @@ int quantize_mark(const struct quantize *q, const char *name, bool *keep)
     return marked;
 }
 
+void quantize_mark_kept(const struct quantize *q, bool *keep)
+{
+    const json_t *kept = json_object_get(q->config, "int8_keep");
+    for (size_t i = 0; i < json_array_size(kept); i++)
+        if (json_is_string(json_array_get(kept, i)))
+            (void)quantize_mark(q, json_string_value(json_array_get(kept, i)), keep);
+}
+
 /* A matrix [outputs, inputs], or with the outputs behind, as bytes and steps; both freed by the caller. */
 static void quantized(const struct tensor *t, bool trails, struct tensor *bytes,
                       struct tensor *steps)

@@ -27,6 +27,9 @@ const char *quantize_unit_name(const struct quantize *q, int unit);
 /* Units with a matrix that the name says, as "int8_keep" does, are marked; how many. */
 int quantize_mark(const struct quantize *q, const char *name, bool *keep);
 
+/* The same of all that the source's own "int8_keep" names. */
+void quantize_mark_kept(const struct quantize *q, bool *keep);
+
 /* keep [units]: what stays as it is.  out is made where it is missing; config.json comes last. */
 int quantize_write(const struct quantize *q, const bool *keep, const char *out, struct err *err);
 

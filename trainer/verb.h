@@ -32,6 +32,13 @@ struct verb {
         .help = "print the options as they would be used, and stop"                                \
     }
 
+/* The row of verbs that only run models. */
+#define VERB_THREADS_OPTION                                                                        \
+    {                                                                                              \
+        .name = "threads", .type = OPT_INT, .def = "0", .min = 0, .max = 1024,                     \
+        .help = "threads; 0: as many as the processors allowed"                                    \
+    }
+
 /* Rows of the verbs that speak to a registry; verb_registry reads them. */
 #define VERB_REGISTRY_OPTIONS                                                                      \
     {.name = "registry",                                                                           \

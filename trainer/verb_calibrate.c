@@ -16,12 +16,7 @@ static const struct opt opts[] = {
     {.name = "titles",
      .type = OPT_STR,
      .help = "labelled titles that it was not trained on (data hold-out)"},
-    {.name = "threads",
-     .type = OPT_INT,
-     .def = "0",
-     .min = 0,
-     .max = 1024,
-     .help = "threads; 0: as many as the processors allowed"},
+    VERB_THREADS_OPTION,
 };
 
 static double loss_at(void *arg, double log_sharpness)

@@ -31,12 +31,7 @@ static const struct opt opts[] = {
     {.name = "svg", .type = OPT_STR, .help = "draw what accuracy costs into this file"},
     {.name = "overwrite", .type = OPT_BOOL, .def = "false", .help = "replace a cascade in --out"},
     {.name = "model-name", .type = OPT_STR, .def = "cascade", .help = "name in config.json"},
-    {.name = "threads",
-     .type = OPT_INT,
-     .def = "0",
-     .min = 0,
-     .max = 1024,
-     .help = "threads; 0: as many as the processors allowed"},
+    VERB_THREADS_OPTION,
 };
 
 enum { MAX_STAGES = 5, MOST_STEPS = 200, CURVE = 12 /* lines of the printed curve */ };

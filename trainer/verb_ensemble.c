@@ -20,12 +20,7 @@ static const struct opt opts[] = {
     {.name = "out", .type = OPT_STR, .help = "directory of the ensemble"},
     {.name = "overwrite", .type = OPT_BOOL, .def = "false", .help = "replace an ensemble in --out"},
     {.name = "model-name", .type = OPT_STR, .def = "ensemble", .help = "name in config.json"},
-    {.name = "threads",
-     .type = OPT_INT,
-     .def = "0",
-     .min = 0,
-     .max = 1024,
-     .help = "threads; 0: as many as the processors allowed"},
+    VERB_THREADS_OPTION,
 };
 enum { ROUNDS = 12 };
 

@@ -41,12 +41,7 @@ static const struct opt opts[] = {
      .min = 0,
      .max = 1e9,
      .help = "leave out at most this many bad lines"},
-    {.name = "threads",
-     .type = OPT_INT,
-     .def = "0",
-     .min = 0,
-     .max = 1024,
-     .help = "threads; 0: as many as the processors allowed"},
+    VERB_THREADS_OPTION,
 };
 
 /* --report. The history is read before the work, so that a damaged one is told at once. */

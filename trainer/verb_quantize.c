@@ -1,17 +1,12 @@
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/file.h"
-#include "models/checkpoint.h"
 #include "models/fasttext_arch.h"
 #include "models/fasttext_quantize.h"
 #include "models/quantize.h"
-#include "trainer/corpus.h"
-#include "trainer/evaluate.h"
+#include "trainer/comparison.h"
 #include "trainer/history.h"
 #include "trainer/lineage.h"
 #include "trainer/outdir.h"
@@ -52,12 +47,7 @@ static const struct opt opts[] = {
      .def = "false",
      .help = "fasttext: code the rows' norms by themselves"},
     {.name = "data", .type = OPT_STR, .help = "labelled titles to compare before and after on"},
-    {.name = "threads",
-     .type = OPT_INT,
-     .def = "0",
-     .min = 0,
-     .max = 1024,
-     .help = "threads; 0: as many as the processors allowed"},
+    VERB_THREADS_OPTION,
 };
 
 struct work {
@@ -66,86 +56,8 @@ struct work {
     bool *keep; /* [units] */
     struct pool *pool;
     const char *from;
+    struct dataset titles, data; /* of --titles and --data; n 0: not given */
 };
-
-/* What one model says of titles. */
-struct said {
-    struct report r;
-    float *p; /* [n][labels] */
-    double seconds;
-    int64_t bytes; /* in memory */
-    enum precision precision;
-};
-
-static void said_done(struct said *s)
-{
-    if (s->p)
-        report_done(&s->r);
-    free(s->p);
-    *s = (struct said){0};
-}
-
-static int say(const struct work *w, const char *dir, enum precision precision,
-               const struct dataset *d, struct said *out, struct err *err)
-{
-    struct model *m;
-    if (model_open(dir, precision, &m, err) != 0)
-        return -1;
-    const struct model_info *info = model_info(m);
-    *out = (struct said){.bytes = info->weights_bytes, .precision = info->precision};
-    report_init(&out->r, info->n_labels);
-    free(evaluate_probabilities(m, d, w->pool)); /* warm */
-    int64_t start = clock_ns();
-    out->p = evaluate_probabilities(m, d, w->pool);
-    out->seconds = (double)(clock_ns() - start) * 1e-9;
-    for (size_t i = 0; i < d->n; i++)
-        report_add(&out->r, d->labels[i], out->p + i * (size_t)info->n_labels);
-    model_close(m);
-    return 0;
-}
-
-static int read_titles(const char *model, const char *path, struct dataset *d, struct model **m,
-                       struct err *err)
-{
-    if (model_open(model, PRECISION_FP32, m, err) != 0)
-        return -1;
-    const struct model_info *info = model_info(*m);
-    struct classes classes = {.names = (char **)(size_t)info->labels, .n = info->n_labels};
-    int rc = info->n_labels ? corpus_same_classes(path, &classes, err)
-                            : err_set(err, ERR_USAGE,
-                                      "%s classifies nothing: no --titles or --data for it", model);
-    if (rc == 0)
-        rc = corpus_read_file(path, &classes, 0, stdout, d, err);
-    if (rc == 0 && d->n == 0) {
-        dataset_done(d);
-        rc = err_set(err, ERR_FORMAT, "%s: no titles", path);
-    }
-    if (rc != 0)
-        model_close(*m);
-    return rc;
-}
-
-/* Mean of the sum over labels of p ln (p / q). */
-static double divergence(const struct said *a, const struct said *b, size_t n)
-{
-    double sum = 0;
-    for (size_t i = 0; i < n * (size_t)a->r.classes; i++)
-        if (a->p[i] > 0)
-            sum += (double)a->p[i] * log((double)a->p[i] / fmax((double)b->p[i], 1e-30));
-    return sum / (double)n;
-}
-
-static double agreement(const struct said *a, const struct said *b, size_t n)
-{
-    int32_t labels = a->r.classes, x, y;
-    size_t same = 0;
-    for (size_t i = 0; i < n; i++) {
-        (void)model_top_k(a->p + i * (size_t)labels, labels, 1, &x);
-        (void)model_top_k(b->p + i * (size_t)labels, labels, 1, &y);
-        same += x == y;
-    }
-    return (double)same / (double)n;
-}
 
 /* What each unit alone, in bytes, does to the probabilities of the first titles: [units]. */
 static int judge_units(const struct work *w, const char *trial, const struct dataset *titles,
@@ -157,7 +69,7 @@ static int judge_units(const struct work *w, const char *trial, const struct dat
     bool *keep = xcalloc((size_t)n, sizeof *keep);
     if (some.n > JUDGED)
         some.n = JUDGED;
-    rc = say(w, w->from, PRECISION_FP32, &some, &before, err);
+    rc = said_by(w->from, PRECISION_FP32, &some, w->pool, &before, err);
     for (int i = 0; i < n && rc == 0; i++) {
         for (int k = 0; k < n; k++)
             keep[k] = k != i;
@@ -166,9 +78,9 @@ static int judge_units(const struct work *w, const char *trial, const struct dat
             continue;
         rc = quantize_write(w->q, keep, trial, err);
         if (rc == 0)
-            rc = say(w, trial, PRECISION_AUTO, &some, &after, err);
+            rc = said_by(trial, PRECISION_AUTO, &some, w->pool, &after, err);
         if (rc == 0)
-            harm[i] = divergence(&before, &after, some.n);
+            harm[i] = said_divergence(&before, &after, some.n);
         said_done(&after);
     }
     said_done(&before);
@@ -193,20 +105,20 @@ static void keep_worst(const struct work *w, double *harm, int n)
 }
 
 /* Keeps 1, 2, 4, … more of the worst units until the trial loses no more than it may. */
-static int choose_on(const struct work *w, const char *trial, const struct dataset *titles,
-                     struct err *err)
+static int choose_on(const struct work *w, const char *trial, struct err *err)
 {
+    const struct dataset *titles = &w->titles;
     int n = quantize_units(w->q), more = 1, rc;
     double may = options_real(w->o, "max-drop") / 100, *harm = NULL;
     struct said before = {0}, after = {0};
-    rc = say(w, w->from, PRECISION_FP32, titles, &before, err);
+    rc = said_by(w->from, PRECISION_FP32, titles, w->pool, &before, err);
     for (int kept = 0; rc == 0; more *= 2) {
         kept = 0;
         for (int i = 0; i < n; i++)
             kept += w->keep[i];
         rc = quantize_write(w->q, w->keep, trial, err);
         if (rc == 0)
-            rc = say(w, trial, PRECISION_AUTO, titles, &after, err);
+            rc = said_by(trial, PRECISION_AUTO, titles, w->pool, &after, err);
         if (rc != 0)
             break;
         double drop = report_accuracy(&before.r) - report_accuracy(&after.r);
@@ -224,99 +136,6 @@ static int choose_on(const struct work *w, const char *trial, const struct datas
     }
     said_done(&before);
     free(harm);
-    return rc;
-}
-
-static int choose(const struct work *w, const char *trial, struct err *err)
-{
-    struct dataset titles;
-    struct model *m;
-    if (!options_str(w->o, "titles"))
-        return 0;
-    if (read_titles(w->from, options_str(w->o, "titles"), &titles, &m, err) != 0)
-        return -1;
-    model_close(m);
-    int rc = choose_on(w, trial, &titles, err);
-    dataset_done(&titles);
-    return rc;
-}
-
-static double one_file_mb(const char *path)
-{
-    struct stat st;
-    return stat(path, &st) == 0 && S_ISREG(st.st_mode) ? (double)st.st_size / 1e6 : 0;
-}
-
-/* A model's weights, which may be a bare file. */
-static double file_mb(const char *model)
-{
-    struct file_list list;
-    double sum = one_file_mb(model);
-    if (sum > 0 || file_list(model, &list, NULL) != 0)
-        return sum;
-    for (size_t i = 0; i < list.n; i++) {
-        char *path = file_path("%s/%s", model, list.names[i]);
-        if (checkpoint_is_weights(list.names[i]))
-            sum += one_file_mb(path);
-        free(path);
-    }
-    file_list_free(&list);
-    return sum;
-}
-
-static void print_line(const char *what, double mb, const struct said *s, const struct said *before,
-                       size_t n)
-{
-    (void)printf("%-22s %8.1f %8.1f %8.2f %% %8.4f %9.2f %% %10.0f\n", what, mb,
-                 (double)s->bytes / 1e6, 100 * report_accuracy(&s->r), report_loss(&s->r),
-                 100 * agreement(before, s, n), (double)n / s->seconds);
-}
-
-static void print_classes(const struct said *a, const struct said *b, const char *const *labels)
-{
-    (void)printf("\n%-22s %8s %8s %8s\n", "F1", "before", "after", "change");
-    for (int32_t k = 0; k < a->r.classes; k++) {
-        double x = 100 * report_class(&a->r, k).f1, y = 100 * report_class(&b->r, k).f1;
-        (void)printf("%-22s %8.2f %8.2f %+8.2f\n", labels[k], x, y, y - x);
-    }
-}
-
-/* Before and after, on titles that nothing was decided on. */
-static int compare(const struct work *w, const char *out, struct err *err)
-{
-    const char *path = options_str(w->o, "data");
-    struct said before = {0}, usual = {0}, after = {0};
-    struct dataset d;
-    struct model *m;
-    if (!path)
-        return 0;
-    if (read_titles(w->from, path, &d, &m, err) != 0)
-        return -1;
-    int rc = say(w, w->from, PRECISION_FP32, &d, &before, err);
-    if (rc == 0)
-        rc = say(w, w->from, PRECISION_AUTO, &d, &usual, err);
-    if (rc == 0)
-        rc = say(w, out, PRECISION_AUTO, &d, &after, err);
-    if (rc == 0) {
-        double mb = file_mb(w->from);
-        (void)printf("\n%-22s %8s %8s %10s %8s %11s %10s\n", path, "file MB", "held MB", "accuracy",
-                     "loss", "same answer", "titles/s");
-        print_line("before, in fp32", mb, &before, &before, d.n);
-        if (usual.precision != before.precision) {
-            char *name = file_path("before, in %s", precision_name(usual.precision));
-            print_line(name, mb, &usual, &before, d.n);
-            free(name);
-        }
-        char *name = file_path("after, in %s", precision_name(after.precision));
-        print_line(name, file_mb(out), &after, &before, d.n);
-        free(name);
-        print_classes(&before, &after, model_info(m)->labels);
-    }
-    said_done(&before);
-    said_done(&usual);
-    said_done(&after);
-    model_close(m);
-    dataset_done(&d);
     return rc;
 }
 
@@ -338,7 +157,7 @@ static int write_out(struct work *w, const char *out, struct err *err)
     enum outdir_mode mode = options_bool(w->o, "overwrite") ? OUTDIR_OVERWRITE : OUTDIR_NEW;
     if (outdir_check(out, mode, err) != 0 || outdir_open(&dir, out, mode, err) != 0)
         return -1;
-    int rc = choose(w, dir.staging, err);
+    int rc = w->titles.n ? choose_on(w, dir.staging, err) : 0;
     if (rc == 0)
         rc = file_remove_dir(dir.staging, err);
     if (rc == 0)
@@ -347,6 +166,13 @@ static int write_out(struct work *w, const char *out, struct err *err)
         rc = outdir_commit(&dir, err);
     outdir_close(&dir);
     return rc;
+}
+
+static int compare(const struct work *w, const char *out, struct err *err)
+{
+    return w->data.n
+               ? comparison_print(w->from, out, options_str(w->o, "data"), &w->data, w->pool, err)
+               : 0;
 }
 
 /* fastText's file is coded as its users know it; nothing is tried. */
@@ -359,8 +185,6 @@ static int run_fasttext(struct work *w, const char *bin, const char *out, struct
                                   .seed = 1};
     static const char *const not_taken[] = {FASTTEXT_BIN, HISTORY_FILE, LINEAGE_FILE,
                                             REPORT_HTML_FILE};
-    if (options_str(w->o, "titles") || options_str(w->o, "keep"))
-        return err_set(err, ERR_USAGE, "--titles and --keep are of transformers and TextCNN");
     if (outdir_check(out, mode, err) != 0 || outdir_open(&dir, out, mode, err) != 0)
         return -1;
     bool alone = strcmp(bin, w->from) == 0; /* a bare file */
@@ -380,7 +204,7 @@ static int run_fasttext(struct work *w, const char *bin, const char *out, struct
     if (rc == 0)
         rc = compare(w, alone ? to : out, err);
     if (rc == 0)
-        (void)printf("\n%.1f MB in %s, were %.1f\n", file_mb(to), to, file_mb(bin));
+        (void)printf("\n%.1f MB in %s, were %.1f\n", comparison_mb(to), to, comparison_mb(bin));
     free(ftz);
     free(to);
     return rc;
@@ -404,17 +228,42 @@ static int run_matrices(struct work *w, const char *out, struct err *err)
     if (quantize_open(w->from, &w->q, err) != 0)
         return -1;
     w->keep = xcalloc((size_t)quantize_units(w->q), sizeof *w->keep);
+    quantize_mark_kept(w->q, w->keep);
     int rc = mark_kept(w, err);
     if (rc == 0)
         rc = write_out(w, out, err);
     if (rc == 0)
         rc = compare(w, out, err);
     if (rc == 0)
-        (void)printf("\n%.1f MB of weights in %s, were %.1f\n", file_mb(out), out,
-                     file_mb(w->from));
+        (void)printf("\n%.1f MB of weights in %s, were %.1f\n", comparison_mb(out), out,
+                     comparison_mb(w->from));
     free(w->keep);
     quantize_close(w->q);
     return rc;
+}
+
+static bool same_place(const char *a, const char *b)
+{
+    char *x = realpath(a, NULL), *y = realpath(b, NULL);
+    bool same = x && y && strcmp(x, y) == 0;
+    free(x);
+    free(y);
+    return same;
+}
+
+/* All that can be found wrong before anything is written. */
+static int check(struct work *w, const char *bin, const char *out, struct err *err)
+{
+    const char *titles = options_str(w->o, "titles"), *data = options_str(w->o, "data");
+    if (same_place(w->from, out))
+        return err_set(err, ERR_USAGE, "--out is --model: %s", out);
+    if (bin && (titles || options_str(w->o, "keep")))
+        return err_set(err, ERR_USAGE, "--titles and --keep are of transformers and TextCNN");
+    if (!bin && (options_int(w->o, "cutoff") || options_bool(w->o, "qnorm")))
+        return err_set(err, ERR_USAGE, "--cutoff and --qnorm are of fastText");
+    if (titles && comparison_read(w->from, titles, &w->titles, err) != 0)
+        return -1;
+    return data ? comparison_read(w->from, data, &w->data, err) : 0;
 }
 
 static int run(const struct options *o, const char *const *words, int n, struct err *err)
@@ -426,7 +275,11 @@ static int run(const struct options *o, const char *const *words, int n, struct 
         return -1;
     char *bin = find_bin(w.from);
     w.pool = pool_open((int)options_int(o, "threads"));
-    int rc = bin ? run_fasttext(&w, bin, out, err) : run_matrices(&w, out, err);
+    int rc = check(&w, bin, out, err);
+    if (rc == 0)
+        rc = bin ? run_fasttext(&w, bin, out, err) : run_matrices(&w, out, err);
+    dataset_done(&w.titles);
+    dataset_done(&w.data);
     pool_close(w.pool);
     free(bin);
     return rc;

@@ -116,6 +116,37 @@ static void fasttext(void **state)
     assert_false(run_exists("r/model.ftz"));
 }
 
+/* Nothing is written where something is wrong; what a model's own configuration keeps, stays. */
+static void before_anything(void **state)
+{
+    (void)state;
+    char *model = file_path("%s/m", run_dir), *from = file_path("%s/m/config.json", run_dir);
+    assert_int_equal(
+        run_verb(verb_quantize, "--model", ROWS "bert", "--out", "%/q", "--data", "%/nowhere.txt"),
+        66);
+    assert_int_not_equal(
+        run_verb(verb_quantize, "--model", ROWS "bert", "--out", "%/q", "--cutoff", "5"), 0);
+    run_expect_text("stderr", "--cutoff and --qnorm are of fastText");
+    assert_false(run_exists("q/model.safetensors"));
+    assert_int_equal(run_verb(verb_fit, "--arch", "bert", "--from", ROWS "bert", "--data", TINY,
+                              "--out", model, "--epochs", "1", "--max-length", "32"),
+                     0);
+    assert_int_not_equal(
+        run_verb(verb_quantize, "--model", model, "--out", "%/m/../m", "--overwrite"), 0);
+    run_expect_text("stderr", "--out is --model");
+    assert_true(run_exists("m/lineage.json"));
+    json_t *config = json_parse_file(from, 1 << 20, NULL);
+    (void)json_object_set_new(config, "int8_keep", json_pack("[s]", "encoder.layer.1.output"));
+    char *text = json_dumps(config, 0);
+    run_write("m/config.json", text);
+    assert_int_equal(run_verb(verb_quantize, "--model", model, "--out", "%/q"), 0);
+    run_expect_text("q/config.json", "encoder.layer.1.output.dense.weight");
+    free(text);
+    json_decref(config);
+    free(model);
+    free(from);
+}
+
 static void refused(void **state)
 {
     (void)state;
@@ -149,6 +180,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(textcnn, run_setup, run_teardown),
         cmocka_unit_test_setup_teardown(stays, run_setup, run_teardown),
         cmocka_unit_test_setup_teardown(fasttext, run_setup, run_teardown),
+        cmocka_unit_test_setup_teardown(before_anything, run_setup, run_teardown),
         cmocka_unit_test_setup_teardown(refused, run_setup, run_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
