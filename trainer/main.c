@@ -63,7 +63,8 @@ static int run(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    (void)signal(SIGPIPE, SIG_IGN); /* a registry that hangs up is an error, not the end */
+    (void)signal(SIGPIPE, SIG_IGN);         /* a registry that hangs up is an error, not the end */
+    (void)setvbuf(stdout, NULL, _IOLBF, 0); /* a log file shows how far a long run is */
     processes_open(&argc, &argv);
     /* One of them speaks. */
     if (processes_rank() > 0 && !freopen("/dev/null", "w", stdout))

@@ -16,7 +16,9 @@ static const struct opt opts[] = {
          "on them"},
     {.name = "weights",
      .type = OPT_STR,
-     .help = "in the place of --titles: a weight for each member, with commas between"},
+     .help =
+         "in the place of --titles: each member's share of the mean, with commas between (1,1,2 is "
+         "0.25,0.25,0.5)"},
     {.name = "out", .type = OPT_STR, .help = "directory of the ensemble"},
     {.name = "overwrite", .type = OPT_BOOL, .def = "false", .help = "replace an ensemble in --out"},
     {.name = "model-name", .type = OPT_STR, .def = "ensemble", .help = "name in config.json"},
@@ -80,6 +82,17 @@ static double accuracy(const struct compose *c, const double *weights)
     return (double)right / (double)c->titles.n;
 }
 
+/* Shares of a mean: members that are calibrated give an ensemble that is at least as calibrated, where a plain sum
+ * would claim far too much. */
+static void to_shares(double *weights, int n)
+{
+    double sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += weights[i];
+    for (int i = 0; i < n; i++)
+        weights[i] /= sum;
+}
+
 /* What each member and all together make of the titles. */
 static void print_members(const struct compose *c, const double *weights)
 {
@@ -121,6 +134,7 @@ static int make(const struct compose *c, const struct options *o, const char *ou
     if (options_str(o, "weights")) {
         if (read_weights(options_str(o, "weights"), c->n, weights, err) != 0)
             return -1;
+        to_shares(weights, c->n);
     } else {
         (void)fit_weights(c, weights);
     }

@@ -68,6 +68,26 @@ def _read(path):
     return page, ElementTree.fromstring(text)
 
 
+def test_console_of_a_file(env):
+    """Output that goes to a file shows how far a run is while it lasts."""
+    os.makedirs(env.folder, exist_ok=True)
+    path, text = (os.path.join(env.folder, n) for n in ("console", "text"))
+    with open(os.path.join(data.TINY, "train.txt"), encoding="utf-8") as f, open(text, "w", encoding="utf-8") as out:
+        out.write(1000 * f.read())
+    command = [env.program(env.args.trainer), "pretrain", "--text", text, "--init", "random", "--size", "tiny", "--eval-every", "1000000"]
+    with open(path, "w", encoding="utf-8") as out, subprocess.Popen([*command, "--out", os.path.join(env.folder, "m")], stdout=out) as job:
+        deadline, seen = time.monotonic() + 10, False
+        while not seen and job.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+            with open(path, encoding="utf-8") as f:
+                seen = f.read().count("\n") > 1
+        ended = job.poll()
+        job.terminate()
+        job.wait(timeout=60)
+    if not seen or ended is not None:
+        raise Failure(f"nothing to read while it ran (status {ended})")
+
+
 def test_report(env):
     """evaluate --report: a page that both parsers read, with the numbers of evaluate --json."""
     os.makedirs(env.folder, exist_ok=True)

@@ -47,9 +47,10 @@ static void everything(void **state)
     assert_int_not_equal(
         run_verb(verb_ensemble, "--members", both, "--titles", held, "--out", "%/e"), 0);
     run_expect_text("stderr", "--overwrite replaces it");
-    assert_int_equal(
-        run_verb(verb_ensemble, "--members", both, "--weights", "1,0.5", "--out", "%/w"), 0);
-    run_expect_text("w/config.json", "0.5");
+    assert_int_equal(run_verb(verb_ensemble, "--members", both, "--weights", "3,1", "--out", "%/w"),
+                     0);
+    run_expect_text("w/config.json", "0.75"); /* shares of a mean */
+    run_expect_text("w/config.json", "0.25");
     assert_int_not_equal(
         run_verb(verb_ensemble, "--members", both, "--weights", "1,2,3", "--out", "%/v"), 0);
     run_expect_text("stderr", "--weights names 3 for 2 members");
