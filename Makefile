@@ -103,7 +103,8 @@ bench-engines: build
 # Fine-tuning BERT-base here and in PyTorch, in turn; the peers of bench-engines.
 .PHONY: bench-train
 bench-train: build
-	@env -u OPENBLAS_CORETYPE tests/bench/train --build $(BUILD) --peers $(BUILD)/peers --titles $(DATA)/train.txt $(BENCH)
+	$(call need,$(PACKAGES_PARITY))
+	@env -u OPENBLAS_CORETYPE tests/bench/train --build $(BUILD) --peers $(BUILD)/peers --shared $(dir $(DATA)). --titles $(DATA)/train.txt $(BENCH)
 
 # Every small row with three seeds, into docs/results.md; ROWS_OF="fasttext,linear" trains some.  The model of `make demo` is one of them.
 .PHONY: bench-accuracy demo-model
@@ -112,12 +113,11 @@ bench-accuracy: build
 demo-model: build
 	@env -u OPENBLAS_CORETYPE tests/bench/accuracy --build $(BUILD) --shared $(dir $(DATA)). --demo-model worker/demo/registry
 
-# Small models beside the programs they are measured by: BENCH="--cascade DIR --textcnn DIR --python PYTHON-WITH-SCIKIT-LEARN
-# --torch PYTHON-WITH-TORCH-AND-ONNXRUNTIME" (those of `make parity` and `make bench-engines` when not set).
+# Small models beside the programs they are measured by; the first run installs those under $(BUILD)/peers.  BENCH="--only linear,forest".
 .PHONY: bench-small
 bench-small: build
-	$(call need,fasttext)
-	@env -u OPENBLAS_CORETYPE tests/bench/small --build $(BUILD) --data $(DATA) --python $(BUILD)/parity/bin/python $(BENCH)
+	$(call need,$(PACKAGES_PARITY))
+	@env -u OPENBLAS_CORETYPE tests/bench/small --build $(BUILD) --data $(DATA) $(BENCH)
 
 # Titles a second of each tokenizer on one core.
 .PHONY: bench-tokenizers

@@ -4,10 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "models/arch.h"
-#include "models/forest_arch.h"
-#include "ops/tfidf.h"
-
 void forest_done(struct forest *f)
 {
     free(f->root);
@@ -74,62 +70,4 @@ void forest_add(const struct forest *f, const struct forest_row *r, int32_t firs
                 sum[c] += (double)leaf[c];
         }
     }
-}
-
-static struct tensor vector(const char *name, enum dtype dtype, int64_t n, const void *data)
-{
-    return (struct tensor){.name = name,
-                           .dtype = dtype,
-                           .n_dims = 1,
-                           .dims = {n},
-                           .data = data,
-                           .bytes = (size_t)n * dtype_size(dtype)};
-}
-
-static struct tensor matrix(const char *name, enum dtype dtype, int64_t n, int64_t columns,
-                            const void *data)
-{
-    struct tensor t = vector(name, dtype, n * columns, data);
-    t.n_dims = 2;
-    t.dims[0] = n;
-    t.dims[1] = columns;
-    return t;
-}
-
-int forest_save(const char *dir, const char *name, const struct forest *f, const struct ngrams *g,
-                int32_t max_tokens, const struct vocab *v, const struct classes *classes,
-                struct err *err)
-{
-    size_t n = (size_t)f->nodes;
-    int32_t *feature = xmalloc(n * sizeof *feature + 1),
-            *child = xmalloc(2 * n * sizeof *child + 1);
-    float *threshold = xmalloc(n * sizeof *threshold + 1);
-    for (size_t i = 0; i < n; i++) {
-        feature[i] = f->node[i].feature;
-        threshold[i] = f->node[i].threshold;
-        memcpy(child + 2 * i, f->node[i].child, 2 * sizeof *child);
-    }
-    const struct tensor tensors[] = {
-        vector("ngrams", DT_I64, ngrams_count(g), ngrams_keys(g)),
-        vector("idf", DT_F32, ngrams_count(g), ngrams_idf(g)),
-        vector("root", DT_I32, f->trees, f->root),
-        vector("feature", DT_I32, f->nodes, feature),
-        vector("threshold", DT_F32, f->nodes, threshold),
-        matrix("child", DT_I32, f->nodes, 2, child),
-        matrix("leaf", DT_F32, f->leaves, f->labels, f->leaf),
-    };
-    json_t *config = json_object();
-    (void)json_object_set_new(config, "architectures", json_pack("[s]", "RandomForest"));
-    (void)json_object_set_new(config, "ngram_max", json_integer(TFIDF_NGRAM));
-    (void)json_object_set_new(config, "num_features", json_integer(ngrams_count(g)));
-    (void)json_object_set_new(config, "num_trees", json_integer(f->trees));
-    (void)json_object_set_new(config, "max_length", json_integer(max_tokens));
-    (void)json_object_set_new(config, "torch_dtype", json_string("float32"));
-    int rc = arch_save(dir, forest_arch.model_type, name, config, tensors,
-                       sizeof tensors / sizeof *tensors, v, classes, err);
-    json_decref(config);
-    free(feature);
-    free(threshold);
-    free(child);
-    return rc;
 }

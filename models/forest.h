@@ -3,15 +3,16 @@
  * labels; the probabilities are the mean over the trees, as scikit-learn's RandomForestClassifier has it.
  *
  * Files as a linear model's, config.json with model_type "forest", "num_trees", "ngram_max" 3, "num_features",
- * "max_length".  Tensors, T trees, N questions, D distributions, F features:
+ * "max_length".  Tensors, F features, Q questions that differ, N nodes of all trees, D distributions:
  *
- *     ngrams     I64 [F]          keys, ascending
- *     idf        F32 [F]
- *     root       I32 [T]          first question of a tree, or -1 - row of leaf
- *     feature    I32 [N]
- *     threshold  F32 [N]
- *     child      I32 [N, 2]       left, right: a question behind this one, or -1 - row of leaf
- *     leaf       F32 [D, labels]  rows sum to 1 */
+ *     ngrams              I64 [F]          keys, ascending
+ *     idf                 F32 [F]
+ *     question_feature    I32 [Q]
+ *     question_threshold  F32 [Q]          0 or more
+ *     node                U8  [N, 3]       numbers of 24 bits, lowest byte first: a question, or behind 8,388,608 of them a
+ *                                          row of leaf; tree after tree, each question before its left
+ *                                          subtree, that before its right one, so that three bytes say it all
+ *     leaf                F32 [D, labels]  rows sum to 1 */
 #ifndef MODELS_FOREST_H
 #define MODELS_FOREST_H
 
@@ -21,18 +22,19 @@
 #include "data/dataset.h"
 #include "data/vocab.h"
 #include "models/linear.h"
+#include "models/tensors.h"
 
 enum { FOREST_MAX_TREES = 10000 };
 
-struct forest_node {
+struct forest_node { /* a question */
     int32_t feature;
     float threshold;
-    int32_t child[2];
+    int32_t child[2]; /* left, right: a question, or -1 - row of leaf */
 };
 
 struct forest {
     int32_t trees, nodes, leaves, labels;
-    int32_t *root;            /* [trees] */
+    int32_t *root;            /* [trees]: a question, or -1 - row of leaf */
     struct forest_node *node; /* [nodes] */
     float *leaf;              /* [leaves][labels] */
 };
@@ -54,8 +56,12 @@ void forest_row_clear(struct forest_row *r, const int32_t *index, int32_t n); /*
 void forest_add(const struct forest *f, const struct forest_row *r, int32_t first, int32_t n,
                 double *sum);
 
+/* Refused: over 8,388,608 questions that differ, or distributions. */
 int forest_save(const char *dir, const char *name, const struct forest *f, const struct ngrams *g,
                 int32_t max_tokens, const struct vocab *v, const struct classes *classes,
+                struct err *err);
+/* f: trees and labels set.  What the tensors say is checked; on an error nothing is left in f. */
+int forest_read(const struct tensor_set *weights, int32_t features, struct forest *f,
                 struct err *err);
 
 #endif

@@ -2,7 +2,6 @@
  * walked, the features are cleared again. */
 #include "models/forest_arch.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,97 +21,6 @@ struct forest_ws {
     float value[LINEAR_MAX_NGRAM * LINEAR_MAX_TOKENS];
     double *sum; /* [labels] */
 };
-
-static int need_ints(const struct arch_source *src, const char *name, int n_dims,
-                     const int64_t *dims, const struct tensor **out, struct err *err)
-{
-    if (tensor_set_need(src->weights, name, n_dims, dims, out, err) != 0)
-        return -1;
-    return (*out)->dtype == DT_I32
-               ? 0
-               : err_set(err, ERR_FORMAT, "tensor \"%s\": type %s, expected I32", name,
-                         dtype_name((*out)->dtype));
-}
-
-/* A question's place in front of its children's makes every walk end. */
-static int check_child(const char *tensor, int64_t at, int32_t child, int64_t above,
-                       const struct forest *f, struct err *err)
-{
-    bool good = child >= 0 ? child > above && child < f->nodes : -1 - child < f->leaves;
-    return good
-               ? 0
-               : err_set(err, ERR_FORMAT,
-                         "tensor \"%s\": value %lld, %d, is neither a question behind this one, of "
-                         "%d, nor a leaf of %d",
-                         tensor, (long long)at, (int)child, (int)f->nodes, (int)f->leaves);
-}
-
-static int check_forest(const struct forest *f, int32_t features, struct err *err)
-{
-    for (int32_t t = 0; t < f->trees; t++)
-        if (check_child("root", t, f->root[t], -1, f, err) != 0)
-            return -1;
-    for (int32_t i = 0; i < f->nodes; i++) {
-        const struct forest_node *n = &f->node[i];
-        if (n->feature < 0 || n->feature >= features)
-            return err_set(err, ERR_FORMAT,
-                           "tensor \"feature\": value %d, %d, is none of %d features", (int)i,
-                           (int)n->feature, (int)features);
-        if (!isfinite(n->threshold) || n->threshold < 0)
-            return err_set(err, ERR_NUMERIC, "tensor \"threshold\": value %d is %g", (int)i,
-                           (double)n->threshold);
-        for (int k = 0; k < 2; k++)
-            if (check_child("child", 2 * (int64_t)i + k, n->child[k], i, f, err) != 0)
-                return -1;
-    }
-    for (int32_t i = 0; i < f->leaves; i++) {
-        double sum = 0;
-        for (int32_t k = 0; k < f->labels; k++) {
-            float p = f->leaf[(size_t)i * (size_t)f->labels + (size_t)k];
-            sum += p >= 0 ? (double)p : NAN;
-        }
-        if (!(fabs(sum - 1) <= 1e-3))
-            return err_set(err, ERR_NUMERIC,
-                           "tensor \"leaf\": row %d is no distribution, its sum is %g", (int)i,
-                           sum);
-    }
-    return 0;
-}
-
-static int read_forest(const struct arch_source *src, struct forest *f, struct err *err)
-{
-    const struct tensor *root, *feature, *threshold, *child, *leaf;
-    const struct tensor *any = tensor_set_find(src->weights, "feature"),
-                        *rows = tensor_set_find(src->weights, "leaf");
-    const int64_t t = f->trees, n = any && any->n_dims == 1 ? any->dims[0] : 0, pairs[] = {n, 2},
-                  d = rows && rows->n_dims == 2 ? rows->dims[0] : 0, leaves[] = {d, f->labels};
-    if (n > INT32_MAX || d > INT32_MAX)
-        return err_set(err, ERR_FORMAT, "%lld questions and %lld leaves, at most %d", (long long)n,
-                       (long long)d, INT32_MAX);
-    if (need_ints(src, "root", 1, &t, &root, err) != 0 ||
-        need_ints(src, "feature", 1, &n, &feature, err) != 0 ||
-        tensor_set_need(src->weights, "threshold", 1, &n, &threshold, err) != 0 ||
-        need_ints(src, "child", 2, pairs, &child, err) != 0 ||
-        tensor_set_need(src->weights, "leaf", 2, leaves, &leaf, err) != 0)
-        return -1;
-    f->nodes = (int32_t)n;
-    f->leaves = (int32_t)d;
-    f->root = xmalloc(root->bytes + 1);
-    f->node = xmalloc((size_t)n * sizeof *f->node + 1);
-    f->leaf = xmalloc((size_t)d * (size_t)f->labels * sizeof *f->leaf + 1);
-    float *floats = xmalloc((size_t)n * sizeof *floats + 1);
-    memcpy(f->root, root->data, root->bytes);
-    int rc = tensor_to_f32(threshold, floats, err) != 0 ? -1 : tensor_to_f32(leaf, f->leaf, err);
-    for (size_t i = 0; i < (size_t)n && rc == 0; i++) {
-        memcpy(&f->node[i].feature, (const char *)feature->data + i * sizeof(int32_t),
-               sizeof(int32_t));
-        memcpy(f->node[i].child, (const char *)child->data + 2 * i * sizeof(int32_t),
-               2 * sizeof(int32_t));
-        f->node[i].threshold = floats[i];
-    }
-    free(floats);
-    return rc;
-}
 
 static int read_ngrams(const struct arch_source *src, int32_t features, struct ngrams **out,
                        struct err *err)
@@ -166,8 +74,8 @@ static int forest_open(const struct arch_source *src, void **impl, struct arch_f
     struct forest_model *m = xcalloc(1, sizeof *m);
     m->f.trees = trees;
     m->f.labels = src->n_labels;
-    if (read_ngrams(src, features, &m->ngrams, err) != 0 || read_forest(src, &m->f, err) != 0 ||
-        check_forest(&m->f, features, err) != 0) {
+    if (read_ngrams(src, features, &m->ngrams, err) != 0 ||
+        forest_read(src->weights, features, &m->f, err) != 0) {
         forest_close(m);
         return -1;
     }

@@ -1,6 +1,8 @@
 #include "models/forest.h"
 
+#include "base/json.h"
 #include "models/model.h"
+#include "models/safetensors.h"
 #include "tests/models/golden.h"
 
 static const char golden_path[] = "tests/golden/forest.safetensors";
@@ -89,53 +91,124 @@ static void test_same_as_scikit_learn(void **state)
     oracle_done(&o);
 }
 
-static void refused(struct oracle *o, enum err_code code, const char *message)
+/* A saved forest whose tensor has other bytes at a place does not open, and says why. */
+static void refused(const struct oracle *o, const char *tensor, size_t at, const void *bytes,
+                    size_t n, enum err_code code, const char *message)
 {
     struct err err;
     struct model *m;
+    char *path = scratch_file("model.safetensors"), *data;
+    size_t len, header = 0;
     save(o);
+    assert_int_equal(file_read(path, 1 << 24, &data, &len, &err), 0);
+    memcpy(&header, data, sizeof(uint64_t));
+    json_t *facts = json_parse(path, data + 8, header, &err);
+    const json_t *place = json_object_get(json_object_get(facts, tensor), "data_offsets");
+    size_t from = 8 + header + (size_t)json_integer_value(json_array_get(place, 0));
+    assert_true(from + at + n <= 8 + header + (size_t)json_integer_value(json_array_get(place, 1)));
+    memcpy(data + from + at, bytes, n);
+    free(scratch_write("model.safetensors", data, len));
     assert_int_equal(model_open(scratch_dir(), PRECISION_AUTO, &m, &err), -1);
     assert_int_equal(err.code, code);
     if (!strstr(err.msg, message) || !strstr(err.msg, "/model.safetensors: "))
         fail_msg("expected \"%s\" in \"%s\"", message, err.msg);
+    json_decref(facts);
+    free(data);
+    free(path);
+}
+
+static void refused_float(const struct oracle *o, const char *tensor, size_t at, float x,
+                          const char *message)
+{
+    refused(o, tensor, at * sizeof x, &x, sizeof x, ERR_NUMERIC, message);
 }
 
 static void test_mistakes(void **state)
 {
     (void)state;
     struct oracle o = oracle_open();
-    struct forest_node *node = &o.f.node[5], was = *node;
-    node->child[1] = 5;
-    refused(&o, ERR_FORMAT,
-            "tensor \"child\": value 11, 5, is neither a question behind this one, of 113, nor a "
-            "leaf of 120");
-    node->child[1] = o.f.nodes;
-    refused(&o, ERR_FORMAT, "tensor \"child\": value 11, 113, is neither");
-    *node = was;
-    node->child[0] = -1 - o.f.leaves;
-    refused(&o, ERR_FORMAT, "tensor \"child\": value 10, -121, is neither");
-    node->child[0] = INT32_MIN;
-    refused(&o, ERR_FORMAT, "tensor \"child\": value 10, -2147483648, is neither");
-    *node = was;
-    node->feature = -1;
-    refused(&o, ERR_FORMAT, "tensor \"feature\": value 5, -1, is none of 330 features");
-    node->feature = 330;
-    refused(&o, ERR_FORMAT, "tensor \"feature\": value 5, 330, is none of 330 features");
-    *node = was;
-    node->threshold = NAN;
-    refused(&o, ERR_NUMERIC, "tensor \"threshold\": value 5 is nan");
-    node->threshold = -0.5f; /* no feature is below 0 */
-    refused(&o, ERR_NUMERIC, "tensor \"threshold\": value 5 is -0.5");
-    *node = was;
-    o.f.root[2] = o.f.nodes;
-    refused(&o, ERR_FORMAT, "tensor \"root\": value 2, 113, is neither");
-    o.f.root[2] = 0;
-    o.f.leaf[4] += 0.1f;
-    refused(&o, ERR_NUMERIC, "tensor \"leaf\": row 1 is no distribution");
-    o.f.leaf[4] -= 0.1f;
-    o.f.leaf[4] = -0.5f;
-    o.f.leaf[5] = 1.5f;
-    refused(&o, ERR_NUMERIC, "tensor \"leaf\": row 1 is no distribution");
+    static const uint8_t question[] = {0, 0, 0}, no_question[] = {0xff, 0xff, 0x7f},
+                         leaf[] = {0, 0, 0x80}, no_leaf[] = {120, 0, 0x80};
+    static const int32_t features[] = {-1, 330};
+    size_t rows = 2 * (size_t)o.f.nodes + (size_t)o.f.trees;
+    assert_int_equal(rows, 233);
+    /* The first tree's root is a leaf, its last row a question: as many of each as trees need. */
+    refused(&o, "node", 0, no_question, 3, ERR_FORMAT,
+            "tensor \"node\": row 0, 8388607, is neither one of ");
+    refused(&o, "node", 3 * (rows - 1), no_leaf, 3, ERR_FORMAT,
+            "tensor \"node\": row 232, 8388728, is neither one of ");
+    refused(&o, "node", 0, leaf, 3, ERR_FORMAT,
+            "tensor \"node\": 233 rows, 112 of them questions, are not 7 trees");
+    refused(&o, "node", 3 * (rows - 1), question, 3, ERR_FORMAT,
+            "tensor \"node\": 233 rows, 114 of them questions, are not 7 trees");
+    refused(&o, "question_feature", 0, &features[0], 4, ERR_FORMAT,
+            "tensor \"question_feature\": value 0, -1, is none of 330 features");
+    refused(&o, "question_feature", 4, &features[1], 4, ERR_FORMAT,
+            "tensor \"question_feature\": value 1, 330, is none of 330 features");
+    refused_float(&o, "question_threshold", 5, NAN, "\"question_threshold\": value 5 is nan");
+    /* no feature is below 0 */
+    refused_float(&o, "question_threshold", 5, -0.5f, "\"question_threshold\": value 5 is -0.5");
+    refused_float(&o, "leaf", 4, 7, "tensor \"leaf\": row 1 is no distribution");
+    refused_float(&o, "leaf", 4, -0.5f, "tensor \"leaf\": row 1 is no distribution");
+    oracle_done(&o);
+}
+
+/* Rows that are as many as trees need and do not make them. */
+static void test_nodes_out_of_order(void **state)
+{
+    (void)state;
+    struct oracle o = oracle_open();
+    static const uint8_t two_stumps_first[] = {0, 0, 0x80, 0, 0, 0x80, 0, 0, 0x80, 0, 0, 0},
+                         ends_within[] = {0, 0, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0x80};
+    o.f.trees = 2; /* a stump, and a question with its two leaves */
+    o.f.nodes = 1;
+    o.f.root[0] = -1;
+    o.f.root[1] = 0;
+    o.f.node[0].child[0] = o.f.node[0].child[1] = -1;
+    refused(&o, "node", 0, two_stumps_first, sizeof two_stumps_first, ERR_FORMAT,
+            "tensor \"node\": 2 trees end at row 2");
+    refused(&o, "node", 0, ends_within, sizeof ends_within, ERR_FORMAT,
+            "tensor \"node\": 4 rows, 2 of them questions, are not 2 trees");
+    o.f.trees = 1; /* rows: question, leaf, leaf */
+    o.f.root[0] = 0;
+    refused(&o, "node", 0, two_stumps_first + 3, 9, ERR_FORMAT,
+            "tensor \"node\": 1 trees end at row 1");
+    oracle_done(&o);
+}
+
+/* What is read is what was saved, in the order of the file. */
+static int32_t same_tree(const struct forest *a, int32_t at, const struct forest *b, int32_t in)
+{
+    if (at < 0) {
+        assert_int_equal(at, in);
+        return 0;
+    }
+    assert_true(a->node[at].feature == b->node[in].feature);
+    assert_true(a->node[at].threshold == b->node[in].threshold);
+    return 1 + same_tree(a, a->node[at].child[0], b, b->node[in].child[0]) +
+           same_tree(a, a->node[at].child[1], b, b->node[in].child[1]);
+}
+
+static void test_round_trip(void **state)
+{
+    (void)state;
+    struct oracle o = oracle_open();
+    struct err err;
+    char *path = scratch_file("model.safetensors");
+    save(&o);
+    struct safetensors *st = golden_open(path);
+    struct forest f = {.trees = o.f.trees, .labels = LABELS};
+    if (forest_read(safetensors_tensors(st), 330, &f, &err) != 0)
+        fail_msg("%s", err.msg);
+    assert_int_equal(f.leaves, o.f.leaves);
+    int32_t questions = 0;
+    for (int32_t t = 0; t < f.trees; t++)
+        questions += same_tree(&o.f, o.f.root[t], &f, f.root[t]);
+    assert_int_equal(questions, o.f.nodes);
+    assert_memory_equal(f.leaf, o.f.leaf, (size_t)(f.leaves * LABELS) * sizeof *f.leaf);
+    forest_done(&f);
+    safetensors_close(st);
+    free(path);
     oracle_done(&o);
 }
 
@@ -167,7 +240,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_as_scikit_learn),
+        cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_mistakes),
+        cmocka_unit_test(test_nodes_out_of_order),
         cmocka_unit_test(test_stumps),
     };
     return cmocka_run_group_tests(tests, NULL, scratch_done);
