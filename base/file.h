@@ -44,6 +44,16 @@ struct file_list {
 int file_list(const char *path, struct file_list *list, struct err *err);
 void file_list_free(struct file_list *list);
 
+/* The same of all that is below a directory: "a", "b/" (a directory), "b/c", …, sorted by bytes.
+ * Symbolic links are names like files'.  hidden: names that begin with '.' too, and what is below them.
+ * Refused: over FILE_TREE_LEVELS directories deep. */
+enum { FILE_TREE_LEVELS = 8 };
+int file_list_tree(const char *path, bool hidden, struct file_list *list, struct err *err);
+/* Removes a directory and all below it; symbolic links are removed, not followed. Missing is success. */
+int file_remove_tree(const char *path, struct err *err);
+int file_mkdirs_above(const char *path, struct err *err); /* the directories that a file lies in */
+int file_sync_above(const char *path, struct err *err);   /* the directory that a file lies in */
+
 /* printf into a malloc'd path that the caller frees. */
 char *file_path(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

@@ -13,6 +13,7 @@
 #include "models/checkpoint.h"
 
 static const char needs[] = "config.json and a file of weights";
+enum { MAX_LEVELS = 4 /* an ensemble in a cascade, and to spare */ };
 
 bool manifest_word(const char *s, size_t max)
 {
@@ -20,6 +21,31 @@ bool manifest_word(const char *s, size_t max)
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
     size_t n = strspn(s, allowed);
     return n >= 1 && n <= max && s[n] == '\0' && s[0] != '.';
+}
+
+/* Words with '/' between: no part of one leaves the version's directory. */
+static bool is_file_name(const char *s)
+{
+    char word[MANIFEST_FILE_NAME + 1];
+    if (strlen(s) > MANIFEST_FILE_NAME)
+        return false;
+    for (int level = 0; level < MAX_LEVELS; level++) {
+        size_t n = strcspn(s, "/");
+        memcpy(word, s, n);
+        word[n] = '\0';
+        if (!manifest_word(word, MANIFEST_FILE_NAME) || strcmp(word, MANIFEST_FILE) == 0)
+            return false;
+        if (!s[n])
+            return true;
+        s += n + 1;
+    }
+    return false;
+}
+
+static const char *last_word(const char *name)
+{
+    const char *slash = strrchr(name, '/');
+    return slash ? slash + 1 : name;
 }
 
 static bool is_hex(const char *s, size_t n)
@@ -68,33 +94,52 @@ static int plain_size(const char *path, int64_t *bytes, struct err *err)
     return 0;
 }
 
+/* "sub/" is a part of a composite (models/composite.h), a model by itself; nothing else is taken along. */
+static int check_part(const char *dir, const char *sub, const struct file_list *list,
+                      struct err *err)
+{
+    char *config = file_path("%sconfig.json", sub);
+    bool found = false;
+    for (size_t i = 0; i < list->n && !found; i++)
+        found = strcmp(list->names[i], config) == 0;
+    free(config);
+    return found ? 0
+                 : err_set(err, ERR_FORMAT,
+                           "%s/%.*s: a directory that is no model's (it has no config.json)", dir,
+                           (int)strlen(sub) - 1, sub);
+}
+
 int manifest_list(const char *dir, struct file_list *list, struct err *err)
 {
-    if (file_list(dir, list, err) != 0)
+    struct file_list all;
+    if (file_list_tree(dir, false, &all, err) != 0)
         return -1;
-    size_t kept = 0;
+    *list = (struct file_list){.names = xcalloc(all.n + 1, sizeof *list->names)};
     bool config = false, weights = false;
     int rc = 0;
-    for (size_t i = 0; i < list->n; i++) {
-        char *name = list->names[i];
-        if (name[0] == '.' || strcmp(name, MANIFEST_FILE) == 0) {
-            free(name);
+    for (size_t i = 0; i < all.n && rc == 0; i++) {
+        const char *name = all.names[i], *word = last_word(name);
+        if (!*word) {
+            rc = check_part(dir, name, &all, err);
             continue;
         }
-        if (rc == 0 && !manifest_word(name, MANIFEST_FILE_NAME))
+        if (strcmp(word, MANIFEST_FILE) == 0)
+            continue;
+        if (!is_file_name(name))
             rc = err_set(err, ERR_FORMAT,
-                         "%s/%s: the name of a file must be 1 to %d of A-Z a-z 0-9 . _ -", dir,
-                         name, MANIFEST_FILE_NAME);
+                         "%s/%s: the name of a file must be 1 to %d of A-Z a-z 0-9 . _ -, at most "
+                         "%d directories deep",
+                         dir, name, MANIFEST_FILE_NAME, MAX_LEVELS - 1);
         config = config || strcmp(name, "config.json") == 0;
-        weights = weights || checkpoint_is_weights(name);
-        list->names[kept++] = name;
+        weights = weights || checkpoint_is_weights(word);
+        list->names[list->n++] = xstrdup(name);
     }
-    list->n = kept;
+    file_list_free(&all);
     if (rc == 0 && !(config && weights))
-        rc = err_set(err, ERR_FORMAT, "%s: no model directory: it needs %s%s", dir, needs,
-                     config ? " (ensembles and cascades are served from their own)" : "");
-    if (rc == 0 && kept > MANIFEST_MAX_FILES)
-        rc = err_set(err, ERR_FORMAT, "%s: %zu files, at most %d", dir, kept, MANIFEST_MAX_FILES);
+        rc = err_set(err, ERR_FORMAT, "%s: no model directory: it needs %s", dir, needs);
+    if (rc == 0 && list->n > MANIFEST_MAX_FILES)
+        rc =
+            err_set(err, ERR_FORMAT, "%s: %zu files, at most %d", dir, list->n, MANIFEST_MAX_FILES);
     if (rc != 0)
         file_list_free(list);
     return rc;
@@ -162,7 +207,7 @@ static int parse_entry(const json_t *obj, struct manifest *m, struct err *err)
         return err_set(err, ERR_FORMAT, "not an object");
     if (get_text(obj, "name", name, MANIFEST_FILE_NAME, err) != 0)
         return -1;
-    if (!manifest_word(name, MANIFEST_FILE_NAME) || strcmp(name, MANIFEST_FILE) == 0)
+    if (!is_file_name(name))
         return err_set(err, ERR_FORMAT, "\"%s\" is no name of a file in a version", name);
     if (m->n && strcmp(m->files[m->n - 1].name, name) >= 0)
         return err_set(err, ERR_FORMAT, "\"%s\" after \"%s\": names must ascend", name,
@@ -209,7 +254,7 @@ static int parse_root(const json_t *root, struct manifest *m, struct err *err)
     bool config = false, weights = false;
     for (size_t i = 0; i < m->n; i++) {
         config = config || strcmp(m->files[i].name, "config.json") == 0;
-        weights = weights || checkpoint_is_weights(m->files[i].name);
+        weights = weights || checkpoint_is_weights(last_word(m->files[i].name));
     }
     if (!(config && weights))
         return err_set(err, ERR_FORMAT, "no model: it needs %s", needs);
@@ -268,11 +313,30 @@ static int verify_entry(const struct manifest_entry *e, const char *dir, struct 
     return rc;
 }
 
+/* Takes the directories that hold files of the manifest out of the list. */
+static void drop_known_directories(const struct manifest *m, struct file_list *list)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < list->n; i++) {
+        char *name = list->names[i];
+        size_t n = strlen(name);
+        bool known = false;
+        for (size_t k = 0; n && name[n - 1] == '/' && k < m->n && !known; k++)
+            known = strncmp(m->files[k].name, name, n) == 0;
+        if (known)
+            free(name);
+        else
+            list->names[kept++] = name;
+    }
+    list->n = kept;
+}
+
 int manifest_verify(const struct manifest *m, const char *dir, struct err *err)
 {
     struct file_list list;
-    if (file_list(dir, &list, err) != 0)
+    if (file_list_tree(dir, true, &list, err) != 0)
         return -1;
+    drop_known_directories(m, &list);
     /* Both lists ascend. Names first: they cost nothing, sums do. */
     size_t i = 0, k = 0;
     int rc = 0;

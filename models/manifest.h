@@ -18,7 +18,7 @@
 #define MANIFEST_MAX_BYTES (1024 * 1024)
 #define MANIFEST_MAX_FILES 1000
 #define MANIFEST_WORD REGISTRY_WORD
-#define MANIFEST_FILE_NAME 128 /* longest name of a file */
+#define MANIFEST_FILE_NAME 128 /* longest name of a file, directories included */
 
 struct manifest_entry {
     char *name;
@@ -39,16 +39,18 @@ struct manifest {
 bool manifest_word(const char *s, size_t max);
 bool manifest_is_version(const char *s); /* 16 lower-case hex digits */
 
-/* The names of the files that a version made from dir holds: neither hidden ones nor manifest.json.
- * Refused: a name that is no word, a directory without config.json and weights, too many.
- * file_list_free it. */
+/* The names of the files that a version made from dir holds: neither hidden ones nor manifest.json;
+ * those of a composite's parts with their directory in front ("0-linear/config.json").
+ * Refused: a name that is no word, a directory without config.json and weights, a sub-directory
+ * without config.json, too many.  file_list_free it. */
 int manifest_list(const char *dir, struct file_list *list, struct err *err);
 
 /* Describes those files, created now. Refused: anything that is no plain file. */
 int manifest_make(struct manifest *m, const char *name, const char *dir, struct err *err);
 
 /* Reads one. Refused, each with its own message after where: no JSON of the expected form, another
- * format number, a file name that is no word ("../x", "a/b", ".hidden", manifest.json itself),
+ * format number, a file name that is not words with '/' between ("../x", "a//b", ".hidden",
+ * manifest.json itself),
  * names not ascending or twice, sizes below zero, a sha256 that is none, a version that does not
  * follow from the files. */
 int manifest_parse(struct manifest *m, const char *where, const char *data, size_t len,

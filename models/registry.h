@@ -11,7 +11,7 @@
  * VERSION = first 16 hex digits of the sha256 over the lines "sha256  name\n" of the files
  * (manifest not among them), so the same files are the same version whoever pushes them. Names and
  * aliases: [A-Za-z0-9._-]{1,64}, not starting with '.'; an alias does not look like a version.
- * Names of files: the same, up to 128. Every message names the path or key that it is about.
+ * Names of files: the same, up to 128, and for the parts of an ensemble or cascade words with '/' between. Every message names the path or key that it is about.
  *
  *                  PATH/NAME/history                one line a change: ms, who, alias, from, to
  *
@@ -49,7 +49,7 @@ int registry_open(const char *url, struct registry **out, struct err *err);
 void registry_close(struct registry *r); /* NULL allowed */
 
 /* Copies dir's plain files into a new version (hidden files and an old manifest.json are left out;
- * refused: sub-directories, a directory without config.json and weights, a file changing
+ * refused: sub-directories that are no parts of a composite, a directory without config.json and weights, a file changing
  * meanwhile). An existing identical version is verified and kept. The version appears by one
  * rename: a reader sees all of it or none. */
 int registry_push(struct registry *r, const char *name, const char *dir,

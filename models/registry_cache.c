@@ -50,7 +50,7 @@ static void unlock_cache(int fd)
 static int retire(const char *path)
 {
     char *aside = file_path("%s.retired.%ld", path, (long)getpid());
-    int rc = rename(path, aside) == 0 ? file_remove_dir(aside, NULL) : -1;
+    int rc = rename(path, aside) == 0 ? file_remove_tree(aside, NULL) : -1;
     free(aside);
     return rc;
 }
@@ -116,7 +116,7 @@ int cache_begin(struct registry_cache *c, const char *name, char **tmp, struct e
 
 void cache_drop(char *tmp)
 {
-    (void)file_remove_dir(tmp, NULL);
+    (void)file_remove_tree(tmp, NULL);
     free(tmp);
 }
 

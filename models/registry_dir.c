@@ -134,7 +134,9 @@ static int copy_files(const char *dir, const char *to, struct err *err)
     for (size_t i = 0; i < list.n && rc == 0; i++) {
         char *from = file_path("%s/%s", dir, list.names[i]);
         char *copy = file_path("%s/%s", to, list.names[i]);
-        rc = copy_file(from, copy, &before[i], err);
+        rc = file_mkdirs_above(copy, err) == 0 ? copy_file(from, copy, &before[i], err) : -1;
+        if (rc == 0 && strchr(list.names[i], '/'))
+            rc = file_sync_above(copy, err);
         free(from);
         free(copy);
     }
@@ -170,13 +172,13 @@ static int prepare(const char *name, const char *dir, const char *tmp, struct ma
 static int exchange(const char *path, const char *tmp, struct err *err)
 {
     char *aside = file_path("%s.damaged", path);
-    int rc = file_remove_dir(aside, err);
+    int rc = file_remove_tree(aside, err);
     if (rc == 0 && rename(path, aside) != 0)
         rc = dir_fail(err, path, "rename");
     if (rc == 0 && rename(tmp, path) != 0)
         rc = dir_fail(err, path, "rename");
     if (rc == 0)
-        (void)file_remove_dir(aside, NULL); /* what else lies in it is nobody's version */
+        (void)file_remove_tree(aside, NULL); /* what else lies in it is nobody's version */
     free(aside);
     return rc;
 }
@@ -190,7 +192,7 @@ static int publish(const char *versions, const char *tmp, const struct manifest 
         rc = file_sync_dir(versions, err);
     } else if (file_exists(path)) {
         if (verify(path, m->name, m->version, NULL) == 0)
-            rc = file_remove_dir(tmp, err);
+            rc = file_remove_tree(tmp, err);
         else
             rc = exchange(path, tmp, err);
     } else {
@@ -219,7 +221,7 @@ static int dir_push(void *store, const char *name, const char *dir, char version
             manifest_done(&m);
         }
         if (rc != 0)
-            (void)file_remove_dir(tmp, NULL);
+            (void)file_remove_tree(tmp, NULL);
     }
     if (rc == 0) /* the directories above may be new as well */
         rc = file_sync_dir(model, err) != 0 ? -1 : file_sync_dir(s->root, err);

@@ -247,12 +247,12 @@ static int remove_locked(void *store, const char *name, const char *version, str
         free(all);
         if (!file_exists(path))
             rc = err_set(err, ERR_MISSING, "%s: no such version", path);
-        else if (file_remove_dir(gone, err) != 0) /* of a removal that was killed */
+        else if (file_remove_tree(gone, err) != 0) /* of a removal that was killed */
             rc = -1;
         else if (rename(path, gone) != 0) /* readers see all of it or none */
             rc = dir_fail(err, path, "rename");
         else
-            rc = file_remove_dir(gone, err);
+            rc = file_remove_tree(gone, err);
     }
     free(gone);
     free(path);
@@ -288,7 +288,7 @@ static time_t newest_in(const char *dir, time_t newest)
 {
     struct file_list list;
     struct stat st;
-    if (file_list(dir, &list, NULL) != 0)
+    if (file_list_tree(dir, true, &list, NULL) != 0)
         return newest;
     for (size_t i = 0; i < list.n; i++) {
         char *path = file_path("%s/%s", dir, list.names[i]);
@@ -311,7 +311,7 @@ static void sweep(const struct dir_store *s, const char *name)
             struct stat st;
             if (!manifest_is_version(list.names[i]) && stat(path, &st) == 0 &&
                 time(NULL) - newest_in(path, st.st_mtime) > LEASE_SECONDS)
-                (void)file_remove_dir(path, NULL);
+                (void)file_remove_tree(path, NULL);
             free(path);
         }
         file_list_free(&list);

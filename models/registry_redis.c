@@ -361,12 +361,13 @@ static int take_file(struct redis_store *s, const struct manifest *m, size_t i,
                      const struct chunks *chunks, size_t *at, const char *dir, struct err *err)
 {
     char *path = dir ? file_path("%s/%s", dir, m->files[i].name) : NULL, sum[SHA256_HEX];
-    int fd = path ? open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644) : -1, rc = 0;
+    int rc = path ? file_mkdirs_above(path, err) : 0,
+        fd = path && rc == 0 ? open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644) : -1;
     struct sha256 *whole = sha256_open();
     int64_t came = 0;
     for (size_t f = 0; f < i; f++)
         came += m->files[f].bytes;
-    if (path && fd < 0)
+    if (rc == 0 && path && fd < 0)
         rc = err_set(err, ERR_IO, "%s: create: %s", path, strerror(errno));
     for (; rc == 0 && *at < chunks->n && chunks->list[*at].file == i; ++*at) {
         rc = take_chunk(s, m->name, &chunks->list[*at], fd, whole, err);
@@ -381,6 +382,8 @@ static int take_file(struct redis_store *s, const struct manifest *m, size_t i,
                     s->target.url, m->name, m->version, m->files[i].name, sum);
     if (fd >= 0 && (fsync(fd) != 0) + (close(fd) != 0) && rc == 0)
         rc = err_set(err, ERR_IO, "%s: close: %s", path, strerror(errno));
+    if (rc == 0 && path && strchr(m->files[i].name, '/'))
+        rc = file_sync_above(path, err);
     free(path);
     return rc;
 }

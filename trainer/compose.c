@@ -1,7 +1,6 @@
 #include "trainer/compose.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -109,15 +108,17 @@ double compose_loss(const struct compose *c, const double *weights)
     return sum / (double)c->titles.n;
 }
 
-char *compose_part_name(const struct compose *c, int i)
-{
-    return file_path("%d-%s", i, model_info(c->models[i])->family);
-}
-
 static bool is_directory(const char *path)
 {
     struct stat st;
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+char *compose_part_name(const struct compose *c, int i)
+{
+    const char *path = c->paths[i], *ending = is_directory(path) ? NULL : strrchr(path, '.');
+    return file_path("%d-%s%s", i, model_info(c->models[i])->family,
+                     ending && !strchr(ending, '/') ? ending : "");
 }
 
 /* config.json's list of parts; NULL when dir is no composite.  The caller's. */
@@ -163,20 +164,6 @@ static int copy_model(const char *from, const char *to, struct err *err)
     return rc;
 }
 
-/* What stands there and was made here; links are removed, not followed. */
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
-static void remove_tree(const char *path)
-{
-    (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-}
-
 static int write_parts(const struct compose *c, const char *dir, const char *name, json_t *config,
                        struct err *err)
 {
@@ -208,7 +195,7 @@ static int put_in_place(const char *fresh, const char *out, struct err *err)
     if (rc != 0)
         (void)err_set(err, ERR_IO, "%s: %s", out, strerror(errno));
     else if (was)
-        remove_tree(old);
+        (void)file_remove_tree(old, NULL);
     free(old);
     return rc;
 }
@@ -236,7 +223,7 @@ int compose_write(const struct compose *c, const char *out, bool overwrite, cons
     if (rc == 0)
         rc = put_in_place(fresh, out, err);
     if (rc != 0)
-        remove_tree(fresh);
+        (void)file_remove_tree(fresh, NULL);
     free(fresh);
     return rc;
 }

@@ -27,7 +27,7 @@ int32_t compose_labels(const struct compose *c);
 
 /* Mean of -ln p(label) of softmax(sum of weights · ln p). */
 double compose_loss(const struct compose *c, const double *weights);
-/* The name of part i in the directory: "0-linear". */
+/* The name of part i in the directory: "0-linear", of a bare file "0-fasttext.ftz". */
 char *compose_part_name(const struct compose *c, int i);
 /* Makes out, which must not be there unless it holds a composite and overwrite is set: config (model_type and
  * the parts' list set), labels, the parts' files.  It is made whole beside out and renamed; an old one stands

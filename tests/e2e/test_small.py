@@ -5,6 +5,7 @@ import re
 
 import data
 import wire
+from redis import Redis
 from test_http import ask
 from test_tools import _run
 from test_transformers import _classify
@@ -62,6 +63,29 @@ def test_cascade(env):
     same("answers counted", sum(after.values()) - sum(before.values()), len(TITLES))
     worker.stop()
     return f"{after}"
+
+
+def test_cascade_from_redis(env):
+    """Pushed, promoted and served like any model; its directories come back out of the cache."""
+    model, server = _cascade(env), Redis(os.path.join(env.folder, "redis"))
+    try:
+        _run(env, env.args.trainer, "push", "--model", model, "--registry", server.url, "--name", "news", "--alias", "production")
+        cache = os.path.join(env.folder, "cache")
+        worker = env.worker(env.topics(1), model=None, registry=server.url, name="news", cache=cache).wait_ready()
+        status, got = ask(worker, {"titles": TITLES})
+        same("/v1/classify", status, 200)
+        same("labels", [one["label"] for one in got["results"]], [one["label"] for one in _classify(env, model, TITLES)])
+        same("stages", sorted(_answered(worker)), ["0-fasttext", "1-linear"])
+        worker.stop()
+        version = next(name for name in os.listdir(os.path.join(cache, "news")) if len(name) == 16)
+        weights = os.path.join(cache, "news", version, "1-linear", "model.safetensors")
+        with open(weights, "r+b") as f:  # damage is seen in a part too, and mended
+            f.write(b"x")
+        env.worker(env.topics(1), model=None, registry=server.url, name="news", cache=cache).wait_ready().stop()
+        with open(weights, "rb") as f, open(os.path.join(model, "1-linear", "model.safetensors"), "rb") as g:
+            same("mended", f.read() == g.read(), True)
+    finally:
+        server.stop()
 
 
 def test_quantized_and_forest(env):

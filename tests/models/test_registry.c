@@ -206,14 +206,15 @@ static void test_push_refuses(void **state)
     put(model, "two words", "");
     assert_int_equal(registry_push(r, "news", model, version, &err), -1);
     check(&err, ERR_FORMAT,
-          "model/two words: the name of a file must be 1 to 128 of A-Z a-z 0-9 . _ -");
+          "model/two words: the name of a file must be 1 to 128 of A-Z a-z 0-9 . _ -, at most 3 "
+          "directories deep");
     (void)snprintf(path, sizeof path, "%s/two words", model);
     (void)unlink(path);
 
     (void)snprintf(path, sizeof path, "%s/sub", model);
     assert_int_equal(mkdir(path, 0755), 0);
     assert_int_equal(registry_push(r, "news", model, version, &err), -1);
-    check(&err, ERR_FORMAT, "model/sub: a directory; a version holds plain files only");
+    check(&err, ERR_FORMAT, "model/sub: a directory that is no model's (it has no config.json)");
     (void)rmdir(path);
 
     assert_int_equal(mkfifo(path, 0644), 0);
@@ -533,7 +534,15 @@ static void test_manifest_parse(void **state)
         {HEAD "[1]}", "m: files[0]: not an object"},
         {HEAD "[{}]}", "m: files[0]: \"name\" is missing"},
         {HEAD "[" ENTRY("../x") "]}", "m: files[0]: \"../x\" is no name of a file in a version"},
-        {HEAD "[" ENTRY("a/b") "]}", "m: files[0]: \"a/b\" is no name of a file in a version"},
+        {HEAD "[" ENTRY("a//b") "]}", "m: files[0]: \"a//b\" is no name of a file in a version"},
+        {HEAD "[" ENTRY("a/../../b") "]}",
+         "m: files[0]: \"a/../../b\" is no name of a file in a version"},
+        {HEAD "[" ENTRY("a/.b") "]}", "m: files[0]: \"a/.b\" is no name of a file in a version"},
+        {HEAD "[" ENTRY("a/") "]}", "m: files[0]: \"a/\" is no name of a file in a version"},
+        {HEAD "[" ENTRY("a/b/c/d/e") "]}",
+         "m: files[0]: \"a/b/c/d/e\" is no name of a file in a version"},
+        {HEAD "[" ENTRY("a/manifest.json") "]}",
+         "m: files[0]: \"a/manifest.json\" is no name of a file in a version"},
         {HEAD "[" ENTRY("/etc") "]}", "m: files[0]: \"/etc\" is no name of a file in a version"},
         {HEAD "[" ENTRY("..") "]}", "m: files[0]: \"..\" is no name of a file in a version"},
         {HEAD "[" ENTRY(".hidden") "]}",

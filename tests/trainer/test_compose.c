@@ -75,10 +75,25 @@ static void everything(void **state)
     assert_int_not_equal(
         run_verb(verb_cascade, "--stages", words, "--titles", held, "--out", "%/x"), 0);
     run_expect_text("stderr", "--stages names 1 models, expected 2 to 5");
+    /* A cascade with an ensemble in it travels through a registry. */
     char *place = file_path("dir:%s/registry", run_dir);
-    assert_int_not_equal(run_verb(verb_push, "--model", "%/c", "--registry", place, "--name", "n"),
-                         0);
-    run_expect_text("stderr", "(ensembles and cascades are served from their own)");
+    assert_int_equal(run_verb(verb_push, "--model", "%/c", "--registry", place, "--name", "n",
+                              "--alias", "production"),
+                     0);
+    assert_int_equal(run_verb(verb_models, "verify", "--registry", place, "--name", "n", "--json"),
+                     0);
+    assert_int_equal(run_verb(verb_evaluate, "--registry", place, "--name", "n", "--alias",
+                              "production", "--data", held, "--json"),
+                     0);
+    run_expect_text("stdout", "\"titles\":60,");
+    /* Bare files of fastText's are parts, and travel, too. */
+    char *bare = file_path("%s/words/model.bin,%s/words/model.bin", run_dir, run_dir);
+    assert_int_equal(
+        run_verb(verb_ensemble, "--members", bare, "--weights", "1,1", "--out", "%/bare"), 0);
+    assert_true(run_exists("bare/1-fasttext.bin"));
+    assert_int_equal(run_verb(verb_push, "--model", "%/bare", "--registry", place, "--name", "n"),
+                     0);
+    free(bare);
     /* What lies beside a model is not taken along, and links are not followed when an old one goes. */
     char *alien = file_path("%s/words/sub", run_dir), *link = file_path("%s/c/link", run_dir),
          *keep = file_path("%s/keep", run_dir);
