@@ -1,5 +1,5 @@
 /* TextCNN at inference.  The whole vocabulary is projected once, at open: P[V, taps], kept in fixed
- * point (ops/convpool_fixed.h) unless fp32 is asked for.  A title is then sums of rows of P, no
+ * point (ops/convpool_fixed.h) unless fp32 or bf16 is asked for.  A title is then sums of rows of P, no
  * product at all until the classifier.  Where the table would be larger than MAX_TABLE (large
  * vocabularies), each batch projects its own characters instead, as training does. */
 #include "models/textcnn_arch.h"
@@ -103,13 +103,32 @@ static void fill_fixed(struct textcnn *m, const float *w)
     free(most);
 }
 
+static bool is_fixed(enum precision precision)
+{
+    return precision == PRECISION_INT16 || precision == PRECISION_INT8;
+}
+
+static void fill_bf16(struct textcnn *m, const float *w)
+{
+    size_t taps = (size_t)m->shape.stride;
+    float *chunk = xmalloc(CHUNK * taps * sizeof *chunk);
+    for (int32_t i = 0; i < m->cfg.vocab_size; i += CHUNK) {
+        int32_t n = chunk_at(m, i);
+        project(m, w, i, n, chunk);
+        rows()->to_bf16((uint16_t *)m->table + (size_t)i * taps, chunk, (size_t)n * taps);
+    }
+    free(chunk);
+}
+
 static void make_table(struct textcnn *m, const float *w, enum precision want,
                        struct arch_facts *facts)
 {
-    size_t bytes = (size_t)m->cfg.vocab_size * (size_t)m->shape.stride * sizeof(float);
+    size_t cells = (size_t)m->cfg.vocab_size * (size_t)m->shape.stride, bytes;
     m->precision = want == PRECISION_AUTO ? PRECISION_INT16 : want;
-    if (m->precision != PRECISION_FP32)
+    if (is_fixed(m->precision))
         bytes = convpool_fixed_bytes(&m->shape, cell_of(m->precision), m->cfg.vocab_size);
+    else
+        bytes = cells * (m->precision == PRECISION_BF16 ? sizeof(uint16_t) : sizeof(float));
     if (bytes > MAX_TABLE) {
         m->precision = PRECISION_FP32;
         bytes = 0;
@@ -119,9 +138,13 @@ static void make_table(struct textcnn *m, const float *w, enum precision want,
     if (!bytes)
         return;
     m->table = arch_table_alloc(bytes);
-    if (m->precision != PRECISION_FP32) {
+    if (is_fixed(m->precision)) {
         memset(m->table, 0, bytes);
         fill_fixed(m, w);
+        return;
+    }
+    if (m->precision == PRECISION_BF16) {
+        fill_bf16(m, w);
         return;
     }
     for (int32_t i = 0; i < m->cfg.vocab_size; i += CHUNK)
@@ -250,9 +273,13 @@ static void textcnn_classify(const void *impl, void *workspace, const struct bat
         textcnn_forward(&m->cfg, m->w, ws->train, b, NULL, probabilities);
     for (int32_t i = 0; i < b->n; i++) {
         float *row = probabilities + (size_t)i * (size_t)m->cfg.n_labels;
+        const int32_t *ids = b->ids + b->start[i];
+        int length = b->start[i + 1] - b->start[i];
         if (m->table) {
-            convpool_forward(&m->shape, m->table, b->ids + b->start[i],
-                             b->start[i + 1] - b->start[i], ws->h, NULL);
+            if (m->precision == PRECISION_BF16)
+                convpool_forward_bf16(&m->shape, m->table, ids, length, ws->h);
+            else
+                convpool_forward(&m->shape, m->table, ids, length, ws->h, NULL);
             rows()->bias_relu(ws->h, ws->h, m->conv_bias, m->n_features);
             finish(m, ws->h, row);
         } else {

@@ -12,6 +12,13 @@ void convpool_forward(const struct convpool *s, const float *p, const int32_t *r
     rows()->convpool_f32(s, p, row, t, y, arg);
 }
 
+void convpool_forward_bf16(const struct convpool *s, const uint16_t *p, const int32_t *row, int t,
+                           float *y)
+{
+    assert(t >= 1 && t <= CONVPOOL_MAX_TOKENS);
+    rows()->convpool_bf16(s, p, row, t, y, NULL);
+}
+
 void convpool_backward(const struct convpool *s, int wi, int f0, int n, const int32_t *row,
                        const int32_t *start, int n_titles, const float *dy, const int32_t *arg,
                        float *dp, int n_rows)

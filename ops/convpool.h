@@ -30,6 +30,10 @@ struct convpool {
 void convpool_forward(const struct convpool *s, const float *p, const int32_t *row, int t, float *y,
                       int32_t *arg);
 
+/* The same of a table rounded to bfloat16 (to nearest, ties to even); sums are floats as above. */
+void convpool_forward_bf16(const struct convpool *s, const uint16_t *p, const int32_t *row, int t,
+                           float *y);
+
 /* Backward of a batch, for one block of filters [f0, f0 + n) of width number wi, all titles.  dP
  * (which holds n_rows rows) is cleared in the columns of the block, then
  *

@@ -30,6 +30,8 @@ struct rows {
     /* See ops/convpool.h. arg may be NULL. */
     void (*convpool_f32)(const struct convpool *s, const float *p, const int32_t *row, int t,
                          float *y, int32_t *arg);
+    void (*convpool_bf16)(const struct convpool *s, const uint16_t *p, const int32_t *row, int t,
+                          float *y, int32_t *arg);
     /* See ops/convpool_fixed.h: one tile [rows][w][CONVPOOL_TILE] over n titles; y of title i is
      * y[i * y_stride .. + CONVPOOL_TILE). */
     void (*convpool_int16)(const int16_t *tile, int w, const int32_t *row, const int32_t *start,

@@ -33,6 +33,25 @@ static inline vf load(const float *p)
     return v;
 }
 
+/* bfloat16: a float's upper half. */
+typedef uint16_t vh __attribute__((vector_size(VL * 2)));
+typedef uint32_t vu __attribute__((vector_size(VL * 4)));
+
+static inline vf load_bf16(const uint16_t *p)
+{
+    vh v;
+    memcpy(&v, p, sizeof v);
+    return (vf)(__builtin_convertvector(v, vu) << 16);
+}
+
+static inline float float_of_bf16(uint16_t x)
+{
+    uint32_t bits = (uint32_t)x << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
 static inline void store(float *p, vf v)
 {
     memcpy(p, &v, sizeof v);
@@ -222,7 +241,24 @@ static void rows_adamw(const struct adamw *a, float *restrict w, const float *re
     }
 }
 
+#define CELL float
+#define LOAD load
+#define VALUE(p) (*(p))
+#define NAME(name) name##_f32
 #include "ops/rows_convpool.h"
+#undef CELL
+#undef LOAD
+#undef VALUE
+#undef NAME
+#define CELL uint16_t
+#define LOAD load_bf16
+#define VALUE(p) float_of_bf16(*(p))
+#define NAME(name) name##_bf16
+#include "ops/rows_convpool.h"
+#undef CELL
+#undef LOAD
+#undef VALUE
+#undef NAME
 #include "ops/rows_transformer.h"
 
 #include "ops/rows_train.h"
@@ -251,6 +287,7 @@ const struct rows ROWS_TABLE = {
     .unfix_relu = rows_unfix_relu,
     .adamw = rows_adamw,
     .convpool_f32 = rows_convpool_f32,
+    .convpool_bf16 = rows_convpool_bf16,
     .convpool_int16 = rows_convpool_int16,
     .convpool_int8 = rows_convpool_int8,
     .add = rows_add,

@@ -104,6 +104,7 @@ static void test_precisions(void **state)
     (void)state;
     save_with(&cfg, 3);
     check(&cfg, PRECISION_FP32, 1e-6);
+    check(&cfg, PRECISION_BF16, 1e-2);
     check(&cfg, PRECISION_INT16, 2e-4);
     check(&cfg, PRECISION_AUTO, 2e-4);
     check(&cfg, PRECISION_INT8, 2e-2);

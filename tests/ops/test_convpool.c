@@ -1,6 +1,7 @@
 #include "ops/convpool.h"
 
 #include "ops/convpool_fixed.h"
+#include "ops/rows.h"
 #include "tests/ops/numbers.h"
 
 static size_t column(const struct convpool *s, int wi, int j, int f)
@@ -56,6 +57,31 @@ static void test_hand(void **state)
     assert_int_equal(arg[0], 0); /* the first of equals */
 }
 
+/* The bfloat16 table gives the bits that a float table of the rounded cells gives. */
+static void check_bf16(const struct convpool *s, const float *p, int n_rows, const int32_t *row)
+{
+    size_t cells = (size_t)n_rows * s->stride;
+    int features = s->n_widths * s->n_filters;
+    uint16_t *half = xmalloc(cells * sizeof *half);
+    float *rounded = xmalloc(cells * sizeof *rounded), *y = xmalloc(sizeof *y * features),
+          *z = xmalloc(sizeof *z * features);
+    rows()->to_bf16(half, p, cells);
+    for (size_t i = 0; i < cells; i++) {
+        uint32_t bits = (uint32_t)half[i] << 16;
+        memcpy(&rounded[i], &bits, sizeof bits);
+        assert_true(fabsf(rounded[i] - p[i]) <= fabsf(p[i]) / 256);
+    }
+    for (int n = 1; n <= 40; n += n < 9 ? 1 : 10) {
+        convpool_forward(s, rounded, row, n, y, NULL);
+        convpool_forward_bf16(s, half, row, n, z);
+        assert_memory_equal(y, z, sizeof *y * features);
+    }
+    free(half);
+    free(rounded);
+    free(y);
+    free(z);
+}
+
 static void check(struct convpool s, int n_rows)
 {
     for (int i = 0; i < s.n_widths; i++)
@@ -69,6 +95,7 @@ static void check(struct convpool s, int n_rows)
         wide[i] = p[i];
     for (int i = 0; i < 40; i++)
         row[i] = (int32_t)(rng_u64(1, 2, (uint64_t)i) % (unsigned)n_rows);
+    check_bf16(&s, p, n_rows, row);
     for (int n = 1; n <= 40; n += n < 9 ? 1 : 10) {
         convpool_forward(&s, p, row, n, y, arg);
         for (int wi = 0; wi < s.n_widths; wi++)
