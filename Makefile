@@ -70,6 +70,11 @@ test: deps-test deps-k8s
 	@$(K8S)
 	@tests/e2e/run $(E2E)
 
+# A Kafka broker on 127.0.0.1:9092 with the tutorial's topics, until Ctrl-C.
+.PHONY: broker
+broker: deps-test
+	@tests/e2e/broker --kafka $(BUILD)/kafka
+
 # The manifests in k8s/ and the Containerfile, and mistakes planted in them.
 k8s: build deps-k8s
 	@$(K8S)

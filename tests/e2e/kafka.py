@@ -80,9 +80,9 @@ def fetch(directory=None):
 
 
 class Kafka:
-    def __init__(self, lib=None):
+    def __init__(self, lib=None, port=None):
         self.lib = lib or fetch()
-        self.port = free_port()
+        self.port = port or free_port()
         self.controller_port = free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
         self.home = tempfile.mkdtemp(prefix="rubric-kafka-")

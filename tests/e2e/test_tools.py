@@ -88,3 +88,36 @@ def test_redis(env):
         same("bench says where", f"127.0.0.1:{server.port}" in said, True)
     finally:
         server.stop()
+
+
+def _tutorial(env, topics, encoder):
+    """README's lines, with this test's broker, topics and folder."""
+    with open(os.path.join(data.ROOT, "README.md"), encoding="utf-8") as f:
+        lines = f.read().split("## From nothing to a transformer on Kafka")[1].split("```sh\n")[1].split("```")[0]
+    same("what needs a network", lines.startswith("make build encoder\nPATH=$PWD/build/bin:$PATH\n"), True)
+    lines = lines.split("\n", 2)[2].replace("build/encoder", encoder).replace("build/", env.folder + "/").replace("127.0.0.1:9092", env.kafka.bootstrap)
+    for name, mine in (("headlines.dead", topics.dead), ("--input headlines", "--input " + topics.input), ("--output categories", "--output " + topics.output),
+                       ("-t headlines", "-t " + topics.input), ("-t categories", "-t " + topics.output)):
+        same(f"{name} in README", name in lines, True)
+        lines = lines.replace(name, mine)
+    return lines
+
+
+def test_readme_tutorial(env):
+    """Real weights where they are; else an encoder of this moment, which need not be right."""
+    real = [os.path.join(data.ROOT, "build", "encoder"), os.path.join(os.path.dirname(data.ROOT), "shared", "models", "bge-small-zh-v1.5")]
+    found = [e for e in real if os.path.exists(os.path.join(e, "model.safetensors"))]
+    topics, encoder = env.topics(1), found[0] if found else os.path.join(env.folder, "encoder")
+    if not found:
+        _run(env, env.args.trainer, "pretrain", "--text", os.path.join(data.TINY, "train.txt"), "--init", "random", "--size", "tiny", "--epochs", "1", "--out", encoder)
+    whole = {k: v for k, v in os.environ.items() if not k.startswith("RUBRIC_")}
+    whole["PATH"] = ":".join([os.path.dirname(env.program(p)) for p in (env.args.trainer, env.args.worker)] + [whole["PATH"]])
+    done = subprocess.run(["bash", "-e", "-c", _tutorial(env, topics, encoder)], cwd=data.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=whole, timeout=200)
+    if done.returncode != 0:
+        raise Failure(f"status {done.returncode}\n{done.stdout[-500:]}{done.stderr[-1500:]}")
+    said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{") and "probability" in line]
+    same("answers", len(said), 3)
+    labels = [one["label"] for one in said]
+    if found:
+        same("labels", labels, ["finance", "sports", "science"])
+    return ", ".join(labels)
