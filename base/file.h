@@ -30,6 +30,7 @@ int file_copy(const char *from, const char *to, struct err *err);
 
 int file_mkdirs(const char *path, struct err *err); /* like mkdir -p, mode 0755 */
 bool file_exists(const char *path);
+bool file_is_directory(const char *path);           /* or a link to one */
 bool file_same_place(const char *a, const char *b); /* both are there, and one */
 /* Removes a directory and the plain files in it (one level; what a version directory is). Missing
  * is success. */

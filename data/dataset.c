@@ -106,8 +106,9 @@ static int take_record(struct reader *r, const char *s, size_t n, struct err *er
     if (check_bytes(s, n, err) != 0)
         return -1;
     int rc = r->form == FORM_CSV ? dataset_csv_line(s, n, &r->columns, scratch, &title, &label, err)
-             : r->form == FORM_FASTTEXT ? dataset_fasttext_line(s, n, scratch, &title, &label, err)
-                                        : dataset_tab_line(s, n, &title, &label, err);
+             : r->form == FORM_FASTTEXT
+                 ? dataset_fasttext_line(s, n, r->opt.spaced, scratch, &title, &label, err)
+                 : dataset_tab_line(s, n, &title, &label, err);
     r->torn = rc != 0;
     if (rc != 0)
         return -1;

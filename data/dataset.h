@@ -3,7 +3,7 @@
  * spaces; the LAST tab splits
  *   *.csv          header with `title` and `label` columns (any case and order; RFC 4180 quoting),
  * further columns ignored fastText       __label__x text            (any name but *.csv) x by name
- * or index; characters or words spaced by single blanks are joined again. A blank between ASCII
+ * or index; characters or words spaced by single blanks are joined again (unless `spaced` is set). A blank between ASCII
  * letters or digits is kept when one of its neighbours is a run of two or more; a run of blanks is
  * one blank. Refused with file, line and cause: invalid UTF-8, missing tab, unknown label, empty
  * title, NUL, a line (a CSV record) over DATASET_MAX_LINE bytes. Accepted: CRLF, BOM, a missing
@@ -12,6 +12,7 @@
 #ifndef DATA_DATASET_H
 #define DATA_DATASET_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -46,6 +47,7 @@ struct dataset {
 struct dataset_options {
     long skip_bad; /* at most this many bad lines are left out and counted; 0 = the first one is an
                       error */
+    bool spaced;   /* blanks of __label__ lines stand between words, and stay (a run is one) */
     void (*progress)(void *arg, size_t bytes_done,
                      size_t bytes_all); /* NULL allowed; called now and then and at the end */
     void *progress_arg;                 /* given to both functions */

@@ -41,8 +41,8 @@ static bool keeps_blank(const char *s, size_t n, size_t i)
     return (i >= 2 && is_word(s[i - 2])) || (i + 2 < n && is_word(s[i + 2]));
 }
 
-int dataset_fasttext_line(const char *line, size_t n, char *scratch, struct span *title,
-                          struct span *label, struct err *err)
+int dataset_fasttext_line(const char *line, size_t n, bool spaced, char *scratch,
+                          struct span *title, struct span *label, struct err *err)
 {
     if (!dataset_is_fasttext(line, n))
         return err_set(err, ERR_FORMAT, "does not begin with %s", mark);
@@ -65,7 +65,7 @@ int dataset_fasttext_line(const char *line, size_t n, char *scratch, struct span
         size_t run = 1;
         while (i + run < n && is_blank(s[i + run]))
             run++;
-        if (run > 1 || keeps_blank(s, n, i))
+        if (spaced || run > 1 || keeps_blank(s, n, i))
             scratch[used++] = ' ';
         i += run - 1;
     }

@@ -22,8 +22,8 @@ int dataset_tab_line(const char *line, size_t n, struct span *title, struct span
                      struct err *err);
 
 bool dataset_is_fasttext(const char *line, size_t n);
-int dataset_fasttext_line(const char *line, size_t n, char *scratch, struct span *title,
-                          struct span *label, struct err *err);
+int dataset_fasttext_line(const char *line, size_t n, bool spaced, char *scratch,
+                          struct span *title, struct span *label, struct err *err);
 
 /* Which columns of a CSV file hold what. */
 struct csv_columns {

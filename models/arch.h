@@ -45,6 +45,7 @@ struct arch_facts {
     int32_t max_tokens;
     int32_t n_labels;         /* 0: it has no head */
     bool each_for_itself;     /* probabilities do not sum to 1: one-vs-all */
+    bool spaced_words;        /* titles come with blanks between their words */
     enum precision precision; /* what runs */
     const char *kernels;      /* the matrix product's name, or NULL; the model's */
 };

@@ -60,7 +60,7 @@ static int match_classes(const char *path, const struct fasttext_dict *d, const 
 }
 
 /* A bare file says nothing of how its words were cut; Chinese ones by jieba, most likely. */
-static int open_words(const struct arch_place *place, const struct fasttext_dict *d,
+static int open_words(const struct arch_place *place, const struct fasttext_dict *d, bool *spaced,
                       struct words **out, struct err *err)
 {
     const char *name = NULL;
@@ -70,6 +70,7 @@ static int open_words(const struct arch_place *place, const struct fasttext_dict
     if (json_get_str(place->config, "words", &name, err) != 0 ||
         (name && words_parse(name, &how, err) != 0))
         return err_prefix(err, "%s/config.json: \"words\"", place->path);
+    *spaced = how == WORDS_SPACES;
     return words_open_saved(how, place->path, out, err);
 }
 
@@ -112,7 +113,7 @@ static int make(const struct arch_place *place, const char *path, struct fasttex
                           : own_classes(path, &f->dict, &facts->classes, err) != 0)
         return -1;
     facts->parameters = (f->input.rows + f->output.rows) * f->input.columns;
-    int rc = open_words(place, &f->dict, &words, err);
+    int rc = open_words(place, &f->dict, &facts->spaced_words, &words, err);
     if (rc == 0 && fasttext_make(f, words, &m->m, err) != 0)
         rc = err_prefix(err, "%s", path);
     if (rc != 0) {

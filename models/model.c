@@ -170,6 +170,7 @@ static void take_facts(struct model *m, const struct arch_facts *facts)
     m->info.max_tokens = facts->max_tokens;
     m->info.n_labels = facts->n_labels;
     m->info.each_for_itself = facts->each_for_itself;
+    m->info.spaced_words = facts->spaced_words;
     m->info.precision = facts->precision;
     m->info.kernels = facts->kernels;
 }

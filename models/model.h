@@ -42,9 +42,10 @@ struct model_info {
     int32_t n_labels;          /* 0: a bare encoder, which classifies nothing */
     const char *const *labels; /* [n_labels], from labels.txt, else config.json's id2label */
     int64_t parameters;
-    int64_t weights_bytes;    /* as held in memory for inference */
-    int32_t max_tokens;       /* longer titles are cut here */
-    bool each_for_itself;     /* probabilities do not sum to 1: fastText's one-vs-all */
+    int64_t weights_bytes; /* as held in memory for inference */
+    int32_t max_tokens;    /* longer titles are cut here */
+    bool each_for_itself;  /* probabilities do not sum to 1: fastText's one-vs-all */
+    bool spaced_words; /* titles come with blanks between their words: fastText's words = spaces */
     enum precision precision; /* what runs, never AUTO */
     const char *kernels;      /* the matrix product's name for logs, or NULL */
 };

@@ -165,14 +165,15 @@ const char *quantize_unit_name(const struct quantize *q, int unit)
 
 int quantize_mark(const struct quantize *q, const char *name, bool *keep)
 {
-    int marked = 0;
-    for (int i = 0; i < q->n_units; i++)
+    int named = 0;
+    for (int i = 0; i < q->n_units; i++) {
+        bool is = false;
         for (int k = 0; k < MAX_PARTS && q->units[i].parts[k]; k++)
-            if (parts_keeps(name, q->units[i].parts[k]->name) && !keep[i]) {
-                keep[i] = true;
-                marked++;
-            }
-    return marked;
+            is = is || parts_keeps(name, q->units[i].parts[k]->name);
+        keep[i] = keep[i] || is;
+        named += is;
+    }
+    return named;
 }
 
 void quantize_mark_kept(const struct quantize *q, bool *keep)

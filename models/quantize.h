@@ -24,7 +24,7 @@ void quantize_close(struct quantize *q); /* NULL allowed */
 int quantize_units(const struct quantize *q);
 /* The name of its first tensor, without ".weight". */
 const char *quantize_unit_name(const struct quantize *q, int unit);
-/* Units with a matrix that the name says, as "int8_keep" does, are marked; how many. */
+/* Units with a matrix that the name says, as "int8_keep" does, are marked; how many there are. */
 int quantize_mark(const struct quantize *q, const char *name, bool *keep);
 
 /* The same of all that the source's own "int8_keep" names. */

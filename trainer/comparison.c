@@ -31,9 +31,9 @@ int said_by(const char *model, enum precision precision, const struct dataset *d
     report_init(&out->r, info->n_labels);
     struct dataset some = *d;
     some.n = d->n < WARM ? d->n : WARM;
-    free(evaluate_probabilities(m, &some, pool));
+    free(evaluate_probabilities(m, &some, pool, NULL));
     int64_t start = clock_ns();
-    out->p = evaluate_probabilities(m, d, pool);
+    out->p = evaluate_probabilities(m, d, pool, NULL);
     out->seconds = (double)(clock_ns() - start) * 1e-9;
     for (size_t i = 0; i < d->n; i++)
         report_add(&out->r, d->labels[i], out->p + i * (size_t)info->n_labels);
@@ -52,7 +52,8 @@ int comparison_read(const char *model, const char *path, struct dataset *d, stru
                             : err_set(err, ERR_USAGE,
                                       "%s classifies nothing: no --titles or --data for it", model);
     if (rc == 0)
-        rc = corpus_read_file(path, &classes, 0, stdout, d, err);
+        rc = corpus_read_file(path, &classes, (struct corpus_rules){0, info->spaced_words}, stdout,
+                              d, err);
     if (rc == 0 && d->n == 0) {
         dataset_done(d);
         rc = err_set(err, ERR_FORMAT, "%s: no titles", path);

@@ -65,11 +65,11 @@ int compose_read(struct compose *c, const char *path, FILE *console, struct err 
     const struct model_info *info = model_info(c->models[0]);
     struct classes classes = {.names = (char **)(size_t)info->labels, .n = info->n_labels};
     if (corpus_same_classes(path, &classes, err) != 0 ||
-        corpus_read_file(path, &classes, 0, console, &c->titles, err) != 0)
+        corpus_read_file(path, &classes, (struct corpus_rules){0}, console, &c->titles, err) != 0)
         return -1;
     for (int i = 0; i < c->n; i++) {
         int64_t start = clock_ns();
-        c->p[i] = evaluate_probabilities(c->models[i], &c->titles, c->pool);
+        c->p[i] = evaluate_probabilities(c->models[i], &c->titles, c->pool, NULL);
         c->seconds[i] = (double)(clock_ns() - start) * 1e-9 / (double)c->titles.n;
     }
     return 0;
@@ -108,15 +108,9 @@ double compose_loss(const struct compose *c, const double *weights)
     return sum / (double)c->titles.n;
 }
 
-static bool is_directory(const char *path)
-{
-    struct stat st;
-    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-}
-
 char *compose_part_name(const struct compose *c, int i)
 {
-    const char *path = c->paths[i], *ending = is_directory(path) ? NULL : strrchr(path, '.');
+    const char *path = c->paths[i], *ending = file_is_directory(path) ? NULL : strrchr(path, '.');
     return file_path("%d-%s%s", i, model_info(c->models[i])->family,
                      ending && !strchr(ending, '/') ? ending : "");
 }
@@ -146,7 +140,7 @@ static int copy_model(const char *from, const char *to, struct err *err)
     for (size_t i = 0; i < list.n && rc == 0; i++) {
         char *a = file_path("%s/%s", from, list.names[i]),
              *b = file_path("%s/%s", to, list.names[i]);
-        if (list.names[i][0] != '.' && !is_directory(a))
+        if (list.names[i][0] != '.' && !file_is_directory(a))
             rc = file_copy(a, b, err);
         free(a);
         free(b);
@@ -156,7 +150,7 @@ static int copy_model(const char *from, const char *to, struct err *err)
     for (size_t i = 0; i < json_array_size(parts) && rc == 0; i++) {
         const char *dir = json_string_value(json_object_get(json_array_get(parts, i), "dir"));
         char *a = file_path("%s/%s", from, dir), *b = file_path("%s/%s", to, dir);
-        rc = is_directory(a) ? copy_model(a, b, err) : file_copy(a, b, err);
+        rc = file_is_directory(a) ? copy_model(a, b, err) : file_copy(a, b, err);
         free(a);
         free(b);
     }
@@ -173,8 +167,8 @@ static int write_parts(const struct compose *c, const char *dir, const char *nam
     int rc = file_mkdirs(dir, err);
     for (int i = 0; i < c->n && rc == 0; i++) {
         char *part = compose_part_name(c, i), *to = file_path("%s/%s", dir, part);
-        rc = is_directory(c->paths[i]) ? copy_model(c->paths[i], to, err)
-                                       : file_copy(c->paths[i], to, err);
+        rc = file_is_directory(c->paths[i]) ? copy_model(c->paths[i], to, err)
+                                            : file_copy(c->paths[i], to, err);
         free(part);
         free(to);
     }

@@ -31,11 +31,12 @@ static void show_bad(void *arg, const char *message)
     (void)fprintf(stderr, "left out: %s\n", message);
 }
 
-int corpus_read_file(const char *path, const struct classes *c, long skip_bad, FILE *out,
-                     struct dataset *d, struct err *err)
+int corpus_read_file(const char *path, const struct classes *c, struct corpus_rules rules,
+                     FILE *out, struct dataset *d, struct err *err)
 {
     struct progress bar;
-    struct dataset_options opt = {.skip_bad = skip_bad, .bad = show_bad};
+    struct dataset_options opt = {
+        .skip_bad = rules.skip_bad, .spaced = rules.spaced, .bad = show_bad};
     if (out) {
         progress_begin(&bar, out, last_part(path), 0, 0);
         opt.progress = show_bytes;
@@ -103,21 +104,21 @@ static void make_digest(struct corpus *c)
     buf_done(&text);
 }
 
-static int read_split(const char *dir, const char *name, bool needed, long skip_bad, FILE *out,
-                      const struct classes *classes, struct dataset *d, struct err *err)
+static int read_split(const char *dir, const char *name, bool needed, struct corpus_rules rules,
+                      FILE *out, const struct classes *classes, struct dataset *d, struct err *err)
 {
     char *path = dataset_find(dir, name);
     if (!path)
         return needed ? err_set(err, ERR_MISSING, "%s: no %s.txt, %s.tsv or %s.csv in it", dir,
                                 name, name, name)
                       : 0;
-    int rc = corpus_read_file(path, classes, skip_bad, out, d, err);
+    int rc = corpus_read_file(path, classes, rules, out, d, err);
     free(path);
     return rc;
 }
 
-int corpus_read(const char *dir, bool need_dev, long skip_bad, FILE *out, struct corpus *c,
-                struct err *err)
+int corpus_read(const char *dir, bool need_dev, struct corpus_rules rules, FILE *out,
+                struct corpus *c, struct err *err)
 {
     *c = (struct corpus){0};
     char *path = file_path("%s/class.txt", dir);
@@ -126,9 +127,9 @@ int corpus_read(const char *dir, bool need_dev, long skip_bad, FILE *out, struct
     const struct classes *classes = &c->classes;
     if (rc != 0)
         return -1;
-    if (read_split(dir, "train", true, skip_bad, out, classes, &c->train, err) != 0 ||
-        read_split(dir, "dev", need_dev, skip_bad, out, classes, &c->dev, err) != 0 ||
-        read_split(dir, "test", false, skip_bad, out, classes, &c->test, err) != 0) {
+    if (read_split(dir, "train", true, rules, out, classes, &c->train, err) != 0 ||
+        read_split(dir, "dev", need_dev, rules, out, classes, &c->dev, err) != 0 ||
+        read_split(dir, "test", false, rules, out, classes, &c->test, err) != 0) {
         corpus_done(c);
         return -1;
     }

@@ -12,10 +12,15 @@
 #include "data/dataset.h"
 #include "data/vocab.h"
 
-/* Reads one file, a bar or a line on out (NULL: silent). Bad lines let through by skip_bad are
+struct corpus_rules {
+    long skip_bad; /* this many bad lines of a file are left out, at most */
+    bool spaced;   /* blanks of __label__ lines stand between words (data/dataset.h) */
+};
+
+/* Reads one file, a bar or a line on out (NULL: silent). Bad lines let through are
  * named on stderr. A file without titles is refused. */
-int corpus_read_file(const char *path, const struct classes *c, long skip_bad, FILE *out,
-                     struct dataset *d, struct err *err);
+int corpus_read_file(const char *path, const struct classes *c, struct corpus_rules rules,
+                     FILE *out, struct dataset *d, struct err *err);
 
 /* When class.txt lies beside the file, it must name the same classes in the same order: an index
  * would otherwise mean another class without anybody noticing. */
@@ -29,8 +34,8 @@ struct corpus {
 
 /* Reads DIR/class.txt, train, dev (which may be missing unless need_dev) and, when there is one,
  * test. Nothing is kept on failure. */
-int corpus_read(const char *dir, bool need_dev, long skip_bad, FILE *out, struct corpus *c,
-                struct err *err);
+int corpus_read(const char *dir, bool need_dev, struct corpus_rules rules, FILE *out,
+                struct corpus *c, struct err *err);
 void corpus_done(struct corpus *c); /* safe on a zeroed one */
 int corpus_write_classes(const char *dir, const struct classes *c,
                          struct err *err); /* DIR/class.txt */

@@ -8,13 +8,29 @@
 
 enum { MAX_ROWS = 65536, MAX_WORDS = 65536 };
 
-static void label_name(const struct classes *c, int32_t i, char *out, size_t n)
+void fasttext_corpus_label(const struct classes *c, int32_t i, char out[FASTTEXT_LABEL])
 {
-    bool spaced = strpbrk(c->names[i], " \t\v\f\r") != NULL;
-    if (spaced)
-        (void)snprintf(out, n, "__label__%d", (int)i);
+    if (strpbrk(c->names[i], " \t\v\f\r"))
+        (void)snprintf(out, FASTTEXT_LABEL, "__label__%d", (int)i);
     else
-        (void)snprintf(out, n, "__label__%s", c->names[i]);
+        (void)snprintf(out, FASTTEXT_LABEL, "__label__%s", c->names[i]);
+}
+
+int fasttext_corpus_check_labels(const struct classes *c, struct err *err)
+{
+    char a[FASTTEXT_LABEL], b[FASTTEXT_LABEL];
+    for (int32_t i = 0; i < c->n; i++) {
+        fasttext_corpus_label(c, i, a);
+        for (int32_t k = 0; k < i; k++) {
+            fasttext_corpus_label(c, k, b);
+            if (strcmp(a, b) == 0)
+                return err_set(err, ERR_CONFLICT,
+                               "classes \"%s\" and \"%s\" are both %s in fastText's files, where a "
+                               "name with blanks goes by its number: rename one",
+                               c->names[k], c->names[i], a);
+        }
+    }
+    return 0;
 }
 
 /* Every token of every title once more counted. */
@@ -70,6 +86,7 @@ static int make_lines(const struct dataset *titles, const struct words *words, c
     l->start = xmalloc((titles->n + 1) * sizeof *l->start);
     l->label = xmalloc((titles->n + 1) * sizeof *l->label);
     l->title = xmalloc((titles->n + 1) * sizeof *l->title);
+    l->tokens = xmalloc((titles->n + 1) * sizeof *l->tokens);
     l->start[0] = 0;
     for (size_t i = 0; i < titles->n; i++) {
         struct fasttext_line line = {.d = d,
@@ -93,6 +110,7 @@ static int make_lines(const struct dataset *titles, const struct words *words, c
         memcpy(l->rows + n, rows, (size_t)line.n * sizeof *rows);
         n += (size_t)line.n;
         l->title[l->n] = (int32_t)i;
+        l->tokens[l->n] = line.n_words + (titles->labels[i] >= 0);
         l->label[l->n++] = titles->labels[i] < 0 ? -1 : label[titles->labels[i]];
         l->start[l->n] = (int32_t)n;
     }
@@ -104,9 +122,9 @@ static int make_lines(const struct dataset *titles, const struct words *words, c
 int32_t fasttext_corpus_labels(const struct classes *classes, const struct fasttext_dict *d,
                                int32_t *label)
 {
-    char name[DATASET_MAX_CLASS_NAME + 16];
+    char name[FASTTEXT_LABEL];
     for (int32_t i = 0; i < classes->n; i++) {
-        label_name(classes, i, name, sizeof name);
+        fasttext_corpus_label(classes, i, name);
         label[i] = fasttext_dict_find(d, name, strlen(name), fasttext_hash(name, strlen(name))) -
                    d->n_words;
         if (label[i] < 0)
@@ -131,10 +149,12 @@ int fasttext_corpus_make(const struct dataset *titles, const struct classes *cla
                          struct fasttext_dict *d, struct fasttext_lines *l, struct err *err)
 {
     struct fasttext_dict all;
-    char name[DATASET_MAX_CLASS_NAME + 16];
-    int32_t *label = xcalloc((size_t)classes->n, sizeof *label);
+    char name[FASTTEXT_LABEL];
     *d = (struct fasttext_dict){0};
     *l = (struct fasttext_lines){0};
+    if (fasttext_corpus_check_labels(classes, err) != 0)
+        return -1;
+    int32_t *label = xcalloc((size_t)classes->n, sizeof *label);
     fasttext_dict_start(&all);
     for (size_t i = 0; i < titles->n; i++) {
         words_each(words, titles->text + titles->offset[i],
@@ -142,7 +162,7 @@ int fasttext_corpus_make(const struct dataset *titles, const struct classes *cla
         count_token(&all, FASTTEXT_END, strlen(FASTTEXT_END));
     }
     for (int32_t i = 0; i < classes->n; i++) {
-        label_name(classes, i, name, sizeof name);
+        fasttext_corpus_label(classes, i, name);
         label[i] = fasttext_dict_add(&all, name, strlen(name), 0, true);
     }
     for (size_t i = 0; i < titles->n; i++)

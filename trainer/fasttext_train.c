@@ -22,6 +22,7 @@ void fasttext_lines_done(struct fasttext_lines *l)
     free(l->start);
     free(l->label);
     free(l->title);
+    free(l->tokens);
     *l = (struct fasttext_lines){0};
 }
 
@@ -243,7 +244,7 @@ bool fasttext_train(const struct fasttext_dict *d, const struct fasttext_lines *
             rate = lr * (1 - done);
             step(&t, (float)rate);
             for (int32_t i = 0; i < t.n; i++)
-                words += l->start[t.titles[i] + 1] - l->start[t.titles[i]];
+                words += l->tokens[t.titles[i]];
             if (clock_ns() - told > 100000000) {
                 told = clock_ns();
                 ended = report(&t, done, rate, start, words, watch, arg);

@@ -20,6 +20,7 @@ struct fasttext_lines {
     int32_t *rows, *start; /* start [n + 1] */
     int32_t *label;        /* among the dictionary's; -1: none, a teacher's word alone */
     int32_t *title;        /* in the data, which may have others that nothing is known of */
+    int32_t *tokens;       /* as fastText counts them for its rate: words, "</s>" and the label */
     int32_t n;
 };
 void fasttext_lines_done(struct fasttext_lines *l);
@@ -33,7 +34,7 @@ void fasttext_weights_done(struct fasttext_weights *w);
 struct fasttext_progress {
     double done;       /* 0 to 1 */
     double seconds;    /* so far */
-    double words;      /* seen so far, of all epochs */
+    double words;      /* tokens seen so far, of all epochs */
     double rate, loss; /* loss: the mean so far */
 };
 typedef bool fasttext_watch(void *arg, const struct fasttext_progress *p);

@@ -161,6 +161,13 @@ int fasttext_tune(const struct fasttext_search *s, struct fasttext_choice *best,
     while (rc == 0 && clock_ns() < t.end_ns && !(s->stop && s->stop())) {
         double got;
         rc = try(&t, &c, &got, err);
+        if (rc != 0 &&
+            t.best >= 0) { /* too many n-grams for these titles, say: no reason to lose the best */
+            progress_clear(&t.bar);
+            (void)fprintf(s->console, "trial %3d  failed: %s\n", t.number, err->msg);
+            got = -1;
+            rc = 0;
+        }
         if (rc == 0 && got > t.best) {
             t.best = got;
             *best = c;

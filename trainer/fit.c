@@ -18,6 +18,13 @@ const char *fit_model_name(const struct fit *f)
     return name ? name : options_str(f->o, "arch");
 }
 
+struct corpus_rules fit_rules(const struct options *o)
+{
+    return (struct corpus_rules){options_int(o, "skip-bad"),
+                                 strcmp(options_str(o, "arch"), "fasttext") == 0 &&
+                                     strcmp(options_str(o, "words"), "spaces") == 0};
+}
+
 enum dtype fit_dtype(const struct options *o)
 {
     const char *name = options_str(o, "dtype");
@@ -126,6 +133,12 @@ static int pack_characters(struct fit *f, struct err *err)
 {
     int32_t max = (int32_t)options_int(f->o, "max-length");
     f->vocab = corpus_vocab(&f->corpus.train, options_int(f->o, "min-count"));
+    if (vocab_size(f->vocab) <= VOCAB_FIRST)
+        return err_set(err, ERR_FORMAT,
+                       "%s: no character is seen %ld times in %zu titles (--min-count): nothing to "
+                       "learn from",
+                       options_str(f->o, "data"), options_int(f->o, "min-count"),
+                       f->corpus.train.n);
     int rc = packed_make(&f->train, &f->corpus.train, packed_by_vocab, f->vocab, 1, max, err);
     return rc == 0 ? packed_make(&f->dev, &f->corpus.dev, packed_by_vocab, f->vocab, 1, max, err)
                    : rc;

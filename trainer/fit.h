@@ -67,7 +67,8 @@ int fit_preset(struct options *o, struct err *err);
 /* Replaces the --log-json file by text, when there is one. */
 int fit_write_log(const struct fit *f, const struct buf *text, struct err *err);
 
-const char *fit_model_name(const struct fit *f); /* --model-name, else the family */
-enum dtype fit_dtype(const struct options *o);   /* --dtype */
+const char *fit_model_name(const struct fit *f);        /* --model-name, else the family */
+enum dtype fit_dtype(const struct options *o);          /* --dtype */
+struct corpus_rules fit_rules(const struct options *o); /* --skip-bad; fastText's --words spaces */
 
 #endif

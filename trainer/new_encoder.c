@@ -25,6 +25,14 @@ static int write_pieces(const char *dir, const struct dataset *train, long min_c
     static const char specials[] = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n";
     char *path = file_path("%s/vocab.txt", dir), *text = NULL, *rest;
     struct vocab *v = corpus_vocab(train, min_count);
+    if (vocab_size(v) <= VOCAB_FIRST) {
+        vocab_close(v);
+        free(path);
+        return err_set(err, ERR_FORMAT,
+                       "no character is seen %ld times in %zu titles (--min-count): nothing to "
+                       "learn from",
+                       min_count, train->n);
+    }
     struct buf out;
     buf_init(&out, MAX_VOCAB);
     buf_puts(&out, specials);
@@ -82,7 +90,7 @@ int new_encoder_write(const char *dir, const char *arch, const char *size,
 {
     static const char *const archs[] = {"bert", "ernie", "electra", "albert", "nezha", NULL};
     size_t i = 0, k = 0;
-    int n;
+    int n = 0;
     while (archs[k] && strcmp(archs[k], arch) != 0)
         k++;
     if (!archs[k])

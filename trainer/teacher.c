@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "models/checkpoint.h"
 #include "models/safetensors.h"
 #include "trainer/evaluate.h"
 #include "trainer/progress.h"
@@ -40,17 +41,42 @@ static int check_labels(const struct model *m, const char *path, const struct cl
     return 0;
 }
 
-/* Of a model's identity and the titles. */
-static void key_of(const struct model *m, const struct dataset *titles, char hex[SHA256_HEX])
+/* What lies beside the weights steers what they say: temperatures, tokenizers, thresholds of parts. */
+static int add_companions(struct sha256 *h, const char *path, struct err *err)
+{
+    struct file_list list;
+    if (!file_is_directory(path))
+        return 0;
+    if (file_list_tree(path, false, &list, err) != 0)
+        return -1;
+    int rc = 0;
+    for (size_t i = 0; i < list.n && rc == 0; i++) {
+        const char *name = list.names[i], *slash = strrchr(name, '/');
+        char *file = file_path("%s/%s", path, name), sum[SHA256_HEX];
+        if (name[strlen(name) - 1] != '/' && !checkpoint_is_weights(slash ? slash + 1 : name)) {
+            rc = sha256_file(file, sum, NULL, err);
+            sha256_add(h, name, strlen(name));
+            sha256_add(h, sum, rc == 0 ? strlen(sum) : 0);
+        }
+        free(file);
+    }
+    file_list_free(&list);
+    return rc;
+}
+
+/* Of a model and the titles. */
+static int key_of(const struct model *m, const char *path, const struct dataset *titles,
+                  char hex[SHA256_HEX], struct err *err)
 {
     const struct model_info *info = model_info(m);
     struct sha256 *h = sha256_open();
     sha256_add(h, info->sha256, strlen(info->sha256));
-    sha256_add(h, info->version, strlen(info->version));
     sha256_add(h, precision_name(info->precision), strlen(precision_name(info->precision)));
+    int rc = add_companions(h, path, err);
     sha256_add(h, titles->text, titles->offset[titles->n]);
     sha256_add(h, titles->offset, titles->n * sizeof *titles->offset);
     sha256_close(h, hex);
+    return rc;
 }
 
 static bool read_scores(const char *path, const struct dataset *titles, int32_t labels, float *p)
@@ -73,14 +99,20 @@ static int score(const struct model *m, const char *name, const struct dataset *
 {
     int32_t labels = model_info(m)->n_labels;
     char s[24];
-    key_of(m, titles, key);
+    if (key_of(m, name, titles, key, err) != 0)
+        return -1;
     char *path = file_path("%s/%.16s.safetensors", cache, key);
     int rc = 0;
     if (read_scores(path, titles, labels, p)) {
         (void)fprintf(console, "%-12s %s: %zu titles, from %s\n", "teacher", name, titles->n, path);
     } else {
         int64_t start = clock_ns();
-        float *got = evaluate_probabilities(m, titles, pool);
+        char *label = file_path("teacher %.30s", name);
+        struct progress bar;
+        progress_begin(&bar, console, label, 0, (int64_t)titles->n);
+        float *got = evaluate_probabilities(m, titles, pool, &bar);
+        progress_clear(&bar);
+        free(label);
         memcpy(p, got, titles->n * (size_t)labels * sizeof *p);
         free(got);
         const struct tensor t = {.name = "probabilities",
@@ -125,7 +157,7 @@ static int add_model(struct teacher *t, char *spec, const struct dataset *titles
                      const struct classes *classes, const char *cache, struct pool *pool,
                      FILE *console, double *weights, struct sha256 *h, struct err *err)
 {
-    char *equals = strrchr(spec, '='), *end = NULL, key[SHA256_HEX];
+    char *equals = file_exists(spec) ? NULL : strrchr(spec, '='), *end = NULL, key[SHA256_HEX];
     double weight = equals ? strtod(equals + 1, &end) : 1;
     struct model *m;
     if (equals && (*end || end == equals + 1 || !(weight > 0 && weight <= 1000)))

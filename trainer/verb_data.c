@@ -100,7 +100,8 @@ static int run(const struct options *o, const char *const *words, int n, struct 
     if (n != 1 || (!holds && strcmp(words[0], "stats") != 0))
         return err_set(err, ERR_USAGE, "one of the words \"stats\" and \"hold-out\" is expected");
     if (verb_need(o, "data", &dir, err) != 0 ||
-        corpus_read(dir, false, options_int(o, "skip-bad"), stdout, &c, err) != 0)
+        corpus_read(dir, false, (struct corpus_rules){options_int(o, "skip-bad"), false}, stdout,
+                    &c, err) != 0)
         return -1;
     if (holds) {
         int rc = hold_out(o, &c, err);

@@ -65,8 +65,9 @@ static int evaluate_file(const struct options *o, const struct model *m, const c
     bool json = options_bool(o, "json");
     struct dataset d;
     if (corpus_same_classes(path, &classes, err) != 0 ||
-        corpus_read_file(path, &classes, options_int(o, "skip-bad"), json ? NULL : stdout, &d,
-                         err) != 0)
+        corpus_read_file(path, &classes,
+                         (struct corpus_rules){options_int(o, "skip-bad"), info->spaced_words},
+                         json ? NULL : stdout, &d, err) != 0)
         return -1;
     struct pool *pool = pool_open((int)options_int(o, "threads"));
     struct report r;

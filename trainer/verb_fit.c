@@ -26,7 +26,7 @@ static int run(const struct options *o, const char *const *words, int n, struct 
         return -1;
     struct fit f = {.o = o, .console = stdout, .start_ns = clock_ns(), .can_resume = true};
     if (outdir_check(out, mode, err) != 0 ||
-        corpus_read(data, true, options_int(o, "skip-bad"), f.console, &f.corpus, err) != 0)
+        corpus_read(data, true, fit_rules(o), f.console, &f.corpus, err) != 0)
         return -1;
     (void)processes_greatest(0); /* all have looked before one writes */
     int rc = fit_run(&f, out, mode, err);

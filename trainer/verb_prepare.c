@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "data/words.h"
 #include "trainer/corpus.h"
+#include "trainer/fasttext_corpus.h"
 #include "trainer/verb.h"
 
 #define MAX_TEXT ((size_t)4 << 30)
@@ -40,13 +41,11 @@ static void put_word(void *arg, const char *s, size_t n)
     buf_put(b, s, n);
 }
 
-/* A class whose name has a space goes by its number, as in `fit --arch fasttext`. */
 static void put_label(struct buf *b, const struct classes *c, int32_t label)
 {
-    if (strpbrk(c->names[label], " \t\v\f\r"))
-        buf_printf(b, "__label__%d", (int)label);
-    else
-        buf_printf(b, "__label__%s", c->names[label]);
+    char name[FASTTEXT_LABEL];
+    fasttext_corpus_label(c, label, name);
+    buf_puts(b, name);
 }
 
 static int write_file(const char *out, const char *name, const struct classes *c,
@@ -113,7 +112,12 @@ static int run(const struct options *o, const char *const *words, int n, struct 
         return -1;
     if (file_same_place(data, out))
         return err_set(err, ERR_USAGE, "--out is --data: its files would be replaced");
-    int rc = corpus_read(data, false, options_int(o, "skip-bad"), stdout, &c, err);
+    int rc = corpus_read(data, false,
+                         (struct corpus_rules){options_int(o, "skip-bad"),
+                                               strcmp(options_str(o, "words"), "spaces") == 0},
+                         stdout, &c, err);
+    if (rc == 0)
+        rc = fasttext_corpus_check_labels(&c.classes, err);
     if (rc == 0)
         rc = write_all(o, out, &c, err);
     corpus_done(&c);

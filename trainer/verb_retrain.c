@@ -255,8 +255,7 @@ static int with_lock(struct job *j, const char *url, const char *data, struct er
         return -1;
     }
     j->result.token = registry_lock_token(j->lock);
-    int rc = corpus_read(data, true, options_int(j->fit.o, "skip-bad"), j->fit.console,
-                         &j->fit.corpus, err);
+    int rc = corpus_read(data, true, fit_rules(j->fit.o), j->fit.console, &j->fit.corpus, err);
     if (rc == 0)
         rc = asked_to_stop();
     if (rc == 0)

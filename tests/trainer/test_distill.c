@@ -92,6 +92,19 @@ static void scores_come_once(void **state)
                               ROWS "bert", "--data", TINY, "--out", "%/c", "--epochs", "1",
                               "--r-drop", "1", "--teacher-cache", "%/cache"),
                      0);
+    /* Other weights are not all that makes another teacher. */
+    assert_int_equal(run_verb(verb_calibrate, "--model", teacher, "--titles", TINY "/test.txt"), 0);
+    assert_int_equal(run_verb(verb_distill, "--teacher", teacher, STUDENT, "--out", "%/e",
+                              "--epochs", "1", "--teacher-cache", "%/cache"),
+                     0);
+    run_expect_text("stdout", " titles in 0:00:0");
+    char *equals = file_path("%s/lr=0.5", run_dir);
+    assert_int_equal(rename(teacher, equals), 0);
+    assert_int_equal(run_verb(verb_distill, "--teacher", equals, STUDENT, "--out", "%/f",
+                              "--epochs", "1", "--teacher-cache", "%/cache"),
+                     0);
+    run_expect_text("stdout", "titles, from ");
+    free(equals);
     free(teacher);
     free(twice);
 }
@@ -112,6 +125,10 @@ static void refuses(void **state)
                                   "--loss", "hs", "--data", TINY, "--out", "%/a"),
                          0);
     run_expect_text("stderr", "--loss hs learns from labels alone; softmax from a teacher");
+    assert_int_not_equal(run_verb(verb_distill, "--teacher", teacher, STUDENT, "--out", "%/a",
+                                  "--min-count", "1000000"),
+                         0);
+    run_expect_text("stderr", "no character is seen 1000000 times");
     assert_int_equal(
         run_verb(verb_distill, "--arch", "textcnn", "--preset", "textcnn", "--print-config"), 0);
     run_expect_text("stdout", "epochs = 50");

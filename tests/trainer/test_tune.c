@@ -44,6 +44,32 @@ static void prepares(void **state)
                                   "--dictionary", "no/where"),
                          0);
     run_expect_text("stderr", "no/where/dict.txt");
+    /* The words of a file that has them spaced are learnt as they stand. */
+    char *words = file_path("%s/words", run_dir), *clash = file_path("%s/clash", run_dir);
+    assert_int_equal(file_mkdirs(words, NULL), 0);
+    run_write("words/class.txt", "sports\nfinance\n");
+    run_write("words/train.txt",
+              "__label__sports 主场 三球 完胜\n__label__finance 股市 大涨 三 点\n");
+    run_write("words/dev.txt", "__label__sports 主场 完胜\n");
+    assert_int_equal(run_verb(verb_fit, "--arch", "fasttext", "--data", words, "--words", "spaces",
+                              "--out", "%/spaced", "--bucket", "100", "--epochs", "200", "--lr",
+                              "1"),
+                     0);
+    run_expect_text("stdout", "Number of words:  8\n"); /* the end of a line is one */
+    assert_int_equal(run_verb(verb_evaluate, "--model", "%/spaced", "--data", "%/words/train.txt"),
+                     0);
+    run_expect_text("stdout", "accuracy 100.00 %");
+    assert_int_equal(run_verb(verb_prepare, "--data", words, "--out", again, "--words", "spaces"),
+                     0);
+    run_expect_text("again/train.txt", "__label__finance 股市 大涨 三 点\n");
+    assert_int_equal(file_mkdirs(clash, NULL), 0);
+    run_write("clash/class.txt", "sports news\n0\n");
+    run_write("clash/train.txt", "完胜\tsports news\n大涨\t1\n");
+    assert_int_not_equal(run_verb(verb_prepare, "--data", clash, "--out", "%/never"), 0);
+    run_expect_text("stderr", "classes \"sports news\" and \"0\" are both __label__0");
+    assert_false(run_exists("never/train.txt"));
+    free(words);
+    free(clash);
     free(data);
     free(out);
     free(again);
