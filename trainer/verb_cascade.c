@@ -94,9 +94,11 @@ static void choose_steps(struct search *s)
     free(sorted);
 }
 
-static void measure(const struct search *s, struct point *p)
+/* How many titles come to each stage; returns how many are answered rightly. */
+static size_t follow(const struct search *s, const struct point *p, size_t reached[MAX_STAGES])
 {
-    size_t right = 0, reached[MAX_STAGES] = {0};
+    size_t right = 0;
+    memset(reached, 0, MAX_STAGES * sizeof *reached);
     for (size_t t = 0; t < s->c->titles.n; t++) {
         int i = 0;
         reached[0]++;
@@ -104,7 +106,13 @@ static void measure(const struct search *s, struct point *p)
             reached[++i]++;
         right += s->right[i][t];
     }
-    p->accuracy = (double)right / (double)s->c->titles.n;
+    return right;
+}
+
+static void measure(const struct search *s, struct point *p)
+{
+    size_t reached[MAX_STAGES];
+    p->accuracy = (double)follow(s, p, reached) / (double)s->c->titles.n;
     p->cost = 0;
     for (int i = 0; i < s->n; i++)
         p->cost += s->c->seconds[i] * (double)reached[i] / (double)s->c->titles.n;
@@ -159,6 +167,16 @@ static void print_curve(const struct search *s, const struct point *chosen)
         for (int k = 0; k + 1 < s->n; k++)
             (void)printf(p->threshold[k] > 1 ? "  never" : "  %.4f", (double)p->threshold[k]);
         (void)printf("%s\n", p == chosen ? "  *" : "");
+    }
+    size_t reached[MAX_STAGES];
+    (void)follow(s, chosen, reached);
+    (void)printf("\n%-24s %10s\n", "chosen", "answered");
+    for (int i = 0; i < s->n; i++) {
+        char *name = compose_part_name(s->c, i);
+        size_t on = i + 1 < s->n ? reached[i + 1] : 0;
+        (void)printf("%-24s %8.1f %%\n", name,
+                     100 * (double)(reached[i] - on) / (double)s->c->titles.n);
+        free(name);
     }
 }
 

@@ -229,7 +229,10 @@ static int run_matrices(struct work *w, const char *out, struct err *err)
         return -1;
     w->keep = xcalloc((size_t)quantize_units(w->q), sizeof *w->keep);
     quantize_mark_kept(w->q, w->keep);
-    int rc = mark_kept(w, err);
+    int rc =
+        options_given(w->o, "max-drop") && !w->titles.n
+            ? err_set(err, ERR_USAGE, "--max-drop is of --titles, which the drop is measured on")
+            : mark_kept(w, err);
     if (rc == 0)
         rc = write_out(w, out, err);
     if (rc == 0)

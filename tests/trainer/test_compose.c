@@ -69,6 +69,7 @@ static void everything(void **state)
     run_expect_text("curve.svg", "last stage alone");
     run_expect_text("stdout", "  *\n");
     run_expect_text("stdout", "2-ensemble");
+    run_expect_text("stdout", "\nchosen                     answered\n0-fasttext ");
     run_expect_text("c/config.json", "\"threshold\": ");
     assert_true(run_exists("c/2-ensemble/0-fasttext/model.bin"));
     assert_int_equal(run_verb(verb_evaluate, "--model", "%/c", "--data", held, "--json"), 0);

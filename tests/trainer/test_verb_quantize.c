@@ -159,6 +159,9 @@ static void refused(void **state)
                          0);
     run_expect_text("stderr", "--keep: no matrix of " ROWS "bert is called encoder.layer.7");
     assert_int_not_equal(
+        run_verb(verb_quantize, "--model", ROWS "bert", "--out", "%/q", "--max-drop", "0.1"), 0);
+    run_expect_text("stderr", "--max-drop is of --titles");
+    assert_int_not_equal(
         run_verb(verb_quantize, "--model", ROWS "bert-bare", "--out", "%/q", "--titles", TITLES),
         0);
     run_expect_text("stderr", "classifies nothing");
