@@ -52,8 +52,9 @@ enum { FILE_TREE_LEVELS = 8 };
 int file_list_tree(const char *path, bool hidden, struct file_list *list, struct err *err);
 /* Removes a directory and all below it; symbolic links are removed, not followed. Missing is success. */
 int file_remove_tree(const char *path, struct err *err);
-int file_mkdirs_above(const char *path, struct err *err); /* the directories that a file lies in */
-int file_sync_above(const char *path, struct err *err);   /* the directory that a file lies in */
+/* The directories of "a/b/file" below root, which must be there. */
+int file_mkdirs_below(const char *root, const char *name, struct err *err);
+int file_sync_above(const char *path, struct err *err); /* the directory that a file lies in */
 
 /* printf into a malloc'd path that the caller frees. */
 char *file_path(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -80,15 +80,17 @@ int file_remove_tree(const char *path, struct err *err)
                : err_set(err, ERR_IO, "%s: remove: %s", path, strerror(errno));
 }
 
-int file_mkdirs_above(const char *path, struct err *err)
+int file_mkdirs_below(const char *root, const char *name, struct err *err)
 {
-    char *dir = xstrdup(path), *slash = strrchr(dir, '/');
+    char *path = file_path("%s/%s", root, name);
     int rc = 0;
-    if (slash && slash != dir) {
-        *slash = '\0';
-        rc = file_mkdirs(dir, err);
+    for (char *s = path + strlen(root) + 1; rc == 0 && (s = strchr(s, '/')); s++) {
+        *s = '\0';
+        if (mkdir(path, 0755) != 0 && errno != EEXIST)
+            rc = err_set(err, ERR_IO, "%s: mkdir: %s", path, strerror(errno));
+        *s = '/';
     }
-    free(dir);
+    free(path);
     return rc;
 }
 

@@ -123,6 +123,7 @@ static void describe(const struct arch_place *place, const struct composite *c,
         sha256_add(h, info->sha256, strlen(info->sha256));
         facts->parameters += info->parameters;
         facts->weights_bytes += info->weights_bytes;
+        facts->spaced_words = facts->spaced_words || info->spaced_words;
         facts->each_for_itself = facts->each_for_itself || (c->cascade && info->each_for_itself);
     }
     sha256_close(h, facts->sha256);

@@ -94,19 +94,31 @@ static int plain_size(const char *path, int64_t *bytes, struct err *err)
     return 0;
 }
 
-/* "sub/" is a part of a composite (models/composite.h), a model by itself; nothing else is taken along. */
-static int check_part(const char *dir, const char *sub, const struct file_list *list,
-                      struct err *err)
+/* "sub/" is a part that the config.json above it names (models/composite.h); nothing else is taken along. */
+static int check_part(const char *dir, const char *sub, struct err *err)
 {
-    char *config = file_path("%sconfig.json", sub);
+    static const char *const lists[] = {"members", "stages"};
+    char *name = xstrdup(sub), *above, *path;
+    name[strlen(name) - 1] = '\0';
+    above = strrchr(name, '/');
+    path = above ? file_path("%s/%.*s/config.json", dir, (int)(above - name), name)
+                 : file_path("%s/config.json", dir);
+    json_t *config = json_parse_file(path, MANIFEST_MAX_BYTES, NULL);
     bool found = false;
-    for (size_t i = 0; i < list->n && !found; i++)
-        found = strcmp(list->names[i], config) == 0;
-    free(config);
-    return found ? 0
-                 : err_set(err, ERR_FORMAT,
-                           "%s/%.*s: a directory that is no model's (it has no config.json)", dir,
-                           (int)strlen(sub) - 1, sub);
+    for (size_t k = 0; k < sizeof lists / sizeof *lists; k++) {
+        const json_t *list = json_object_get(config, lists[k]);
+        for (size_t i = 0; i < json_array_size(list); i++) {
+            const char *part = json_string_value(json_object_get(json_array_get(list, i), "dir"));
+            found = found || (part && strcmp(part, last_word(name)) == 0);
+        }
+    }
+    int rc = found ? 0
+                   : err_set(err, ERR_FORMAT, "%s/%s: a directory that %s does not name as a part",
+                             dir, name, path);
+    json_decref(config);
+    free(path);
+    free(name);
+    return rc;
 }
 
 int manifest_list(const char *dir, struct file_list *list, struct err *err)
@@ -120,7 +132,7 @@ int manifest_list(const char *dir, struct file_list *list, struct err *err)
     for (size_t i = 0; i < all.n && rc == 0; i++) {
         const char *name = all.names[i], *word = last_word(name);
         if (!*word) {
-            rc = check_part(dir, name, &all, err);
+            rc = check_part(dir, name, err);
             continue;
         }
         if (strcmp(word, MANIFEST_FILE) == 0)

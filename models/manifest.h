@@ -42,7 +42,7 @@ bool manifest_is_version(const char *s); /* 16 lower-case hex digits */
 /* The names of the files that a version made from dir holds: neither hidden ones nor manifest.json;
  * those of a composite's parts with their directory in front ("0-linear/config.json").
  * Refused: a name that is no word, a directory without config.json and weights, a sub-directory
- * without config.json, too many.  file_list_free it. */
+ * that no config.json names as a part, too many.  file_list_free it. */
 int manifest_list(const char *dir, struct file_list *list, struct err *err);
 
 /* Describes those files, created now. Refused: anything that is no plain file. */

@@ -38,7 +38,9 @@ struct masked_train *masked_train_open(const struct trainable *t,
     *mt = (struct masked_train){.t = t, .opt = *opt, .pool = pool};
     mt->products = linear_open(opt->type, opt->max_ids, wide, pool);
     mt->exact = linear_open(PRODUCT_FP32, opt->max_ids, wide, pool);
-    mt->words = linear_open(opt->type, max_asked, c->vocab_size, pool);
+    mt->words =
+        linear_open(opt->type, max_asked,
+                    c->vocab_size > c->embedding_size ? c->vocab_size : c->embedding_size, pool);
     mt->encoder = encoder_train_open(t, mt->products, mt->exact, opt->max_titles, opt->max_ids,
                                      opt->max_tokens, opt->recompute, pool);
     if (opt->type == PRODUCT_BF16)

@@ -155,12 +155,12 @@ static int64_t bytes_of(const char *dir)
 {
     struct file_list list;
     int64_t bytes = 0;
-    if (file_list(dir, &list, NULL) != 0)
+    if (file_list_tree(dir, true, &list, NULL) != 0)
         return 0;
     for (size_t i = 0; i < list.n; i++) {
         struct stat st;
         char *path = file_path("%s/%s", dir, list.names[i]);
-        if (stat(path, &st) == 0)
+        if (stat(path, &st) == 0 && S_ISREG(st.st_mode))
             bytes += st.st_size;
         free(path);
     }

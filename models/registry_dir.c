@@ -134,7 +134,8 @@ static int copy_files(const char *dir, const char *to, struct err *err)
     for (size_t i = 0; i < list.n && rc == 0; i++) {
         char *from = file_path("%s/%s", dir, list.names[i]);
         char *copy = file_path("%s/%s", to, list.names[i]);
-        rc = file_mkdirs_above(copy, err) == 0 ? copy_file(from, copy, &before[i], err) : -1;
+        rc = file_mkdirs_below(to, list.names[i], err) == 0 ? copy_file(from, copy, &before[i], err)
+                                                            : -1;
         if (rc == 0 && strchr(list.names[i], '/'))
             rc = file_sync_above(copy, err);
         free(from);

@@ -361,7 +361,7 @@ static int take_file(struct redis_store *s, const struct manifest *m, size_t i,
                      const struct chunks *chunks, size_t *at, const char *dir, struct err *err)
 {
     char *path = dir ? file_path("%s/%s", dir, m->files[i].name) : NULL, sum[SHA256_HEX];
-    int rc = path ? file_mkdirs_above(path, err) : 0,
+    int rc = path ? file_mkdirs_below(dir, m->files[i].name, err) : 0,
         fd = path && rc == 0 ? open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644) : -1;
     struct sha256 *whole = sha256_open();
     int64_t came = 0;

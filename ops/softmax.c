@@ -30,13 +30,18 @@ double softmax_cross_entropy(float *dx, const float *x, int n, int32_t label, fl
     return (1.0 - (double)smoothing) * hit + even * mean;
 }
 
+/* Pieces are summed in floats and their sums in double: a float that has grown to thousands loses what is added. */
 double softmax_cross_entropy_long(float *dx, const float *x, int n, int32_t label, float scale)
 {
+    enum { PIECE = 512 };
     const struct rows *r = rows();
-    float max = r->max(x, n), hit = x[label] - max, sum = r->exp_sum(dx, x, max, n);
-    r->scale(dx, dx, scale / sum, n);
+    float max = r->max(x, n), hit = x[label] - max;
+    double sum = 0;
+    for (int i = 0; i < n; i += PIECE)
+        sum += (double)r->exp_sum(dx + i, x + i, max, n - i < PIECE ? n - i : PIECE);
+    r->scale(dx, dx, (float)((double)scale / sum), n);
     dx[label] -= scale;
-    return log((double)sum) - (double)hit;
+    return log(sum) - (double)hit;
 }
 
 double softmax_taught(float *dx, const float *x, int n, int32_t label, float smoothing, float scale,

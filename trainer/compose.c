@@ -17,6 +17,14 @@ int32_t compose_labels(const struct compose *c)
     return model_info(c->models[0])->n_labels;
 }
 
+bool compose_spaced(const struct compose *c)
+{
+    bool any = false;
+    for (int i = 0; i < c->n; i++)
+        any = any || model_info(c->models[i])->spaced_words;
+    return any;
+}
+
 static int same_labels(const struct compose *c, int i, struct err *err)
 {
     const struct model_info *a = model_info(c->models[0]), *b = model_info(c->models[i]);
@@ -65,7 +73,8 @@ int compose_read(struct compose *c, const char *path, FILE *console, struct err 
     const struct model_info *info = model_info(c->models[0]);
     struct classes classes = {.names = (char **)(size_t)info->labels, .n = info->n_labels};
     if (corpus_same_classes(path, &classes, err) != 0 ||
-        corpus_read_file(path, &classes, (struct corpus_rules){0}, console, &c->titles, err) != 0)
+        corpus_read_file(path, &classes, (struct corpus_rules){0, compose_spaced(c)}, console,
+                         &c->titles, err) != 0)
         return -1;
     for (int i = 0; i < c->n; i++) {
         int64_t start = clock_ns();

@@ -24,6 +24,7 @@ int compose_open(struct compose *c, const char *list, int threads, struct err *e
 int compose_read(struct compose *c, const char *path, FILE *console, struct err *err);
 void compose_close(struct compose *c); /* safe on a zeroed one */
 int32_t compose_labels(const struct compose *c);
+bool compose_spaced(const struct compose *c); /* a part reads words with blanks between */
 
 /* Mean of -ln p(label) of softmax(sum of weights · ln p). */
 double compose_loss(const struct compose *c, const double *weights);

@@ -92,7 +92,11 @@ static int final_reports(const struct fit *f, bool made, struct err *err)
                   model_info(m)->version,
                   progress_duration((clock_ns() - f->start_ns) / 1000000000, s));
     model_close(m);
-    return made ? lineage_write(f->out.path, f, dev, err) : 0;
+    char *lineage = file_path("%s/" LINEAGE_FILE, f->out.path);
+    /* A job that was killed while it measured its finished model has not told. */
+    int rc = made || !file_exists(lineage) ? lineage_write(f->out.path, f, dev, err) : 0;
+    free(lineage);
+    return rc;
 }
 
 static bool in_steps(const struct fit *f)
@@ -123,7 +127,7 @@ static int train(struct fit *f, struct err *err)
                                       : fit_transformer(f, err);
     if (in_steps(f))
         stop_release();
-    if (rc == 0)
+    if (rc == 0 && processes_rank() == 0) /* who wrote the model */
         rc = final_reports(f, true, err);
     return rc;
 }
@@ -155,6 +159,8 @@ int fit_run(struct fit *f, const char *out, enum outdir_mode mode, struct err *e
                        options_str(f->o, "arch"));
     if (processes_rank() == 0)
         return run_here(f, out, mode, err);
+    if (processes_greatest(0)) /* --out is the first one's now, or somebody else's */
+        return err_set(err, ERR_CONFLICT, "the first process does not begin");
     char *own = file_path("%s/.process-%d", out, processes_rank());
     (void)file_remove_dir(own, NULL); /* what a process that was killed left */
     int rc = run_here(f, own, OUTDIR_OVERWRITE, err);
@@ -169,6 +175,8 @@ static int run_here(struct fit *f, const char *out, enum outdir_mode mode, struc
     int rc = characters ? pack_characters(f, err) : 0;
     if (rc == 0)
         rc = outdir_open(&f->out, out, mode, err);
+    if (processes_rank() == 0)
+        (void)processes_greatest(rc != 0);
     if (rc == 0) {
         if (in_steps(f))
             stop_catch(); /* before there are threads */

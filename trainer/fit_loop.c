@@ -45,6 +45,8 @@ static double elapsed(const struct run *t)
 
 static int publish(struct run *t, struct err *err)
 {
+    if (processes_rank() > 0)
+        return 0;
     if (t->s->save(t->s->self, t->f->out.staging, t->c->best, err) != 0 ||
         history_write(t->f->out.staging, &t->c->log, err) != 0)
         return -1;
@@ -57,6 +59,8 @@ static int write_checkpoint(struct run *t, struct err *err)
     c.seconds = elapsed(t);
     if (t->s->check(t->s->self, err) != 0)
         return -1;
+    if (processes_rank() > 0)
+        return 0;
     return checkpoint_write(t->f->out.checkpoint, &c, t->settings, err);
 }
 

@@ -16,11 +16,22 @@ static bool is_head(enum param which)
 
 /* Layer-wise decay (Clark et al., arXiv:2003.10555): 1 at the head, one factor a layer down, one more
  * for the embeddings.  T5's decoder stands above its encoder. */
+/* Layers of a stack that have weights of their own: ALBERT's are one. */
+static int32_t own_layers(const struct trainable *t, int stack)
+{
+    int32_t n = 0;
+    for (size_t i = 0; i < t->n; i++)
+        if ((int)t->tensors[i].stack == stack && t->tensors[i].which >= P_FIRST_OF_LAYER &&
+            t->tensors[i].layer >= n)
+            n = t->tensors[i].layer + 1;
+    return n;
+}
+
 static void set_rates(struct optimizer *p, double head_rate)
 {
     double decay = options_real(p->o, "layer-decay");
     const struct trainable *t = p->t;
-    int32_t encoder = t->layers[STACK_ENCODER], all = encoder + t->layers[STACK_DECODER];
+    int32_t encoder = own_layers(t, STACK_ENCODER), all = encoder + own_layers(t, STACK_DECODER);
     p->rate = xcalloc(t->n, sizeof *p->rate);
     for (size_t i = 0; i < t->n; i++) {
         const struct trainable_tensor *x = &t->tensors[i];

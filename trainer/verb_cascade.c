@@ -269,7 +269,8 @@ static int measure_on(const struct compose *c, const char *out, const char *path
     struct dataset d;
     struct model *m;
     if (corpus_same_classes(path, &classes, err) != 0 ||
-        corpus_read_file(path, &classes, (struct corpus_rules){0}, stdout, &d, err) != 0)
+        corpus_read_file(path, &classes, (struct corpus_rules){0, compose_spaced(c)}, stdout, &d,
+                         err) != 0)
         return -1;
     if (model_open(out, PRECISION_AUTO, &m, err) != 0) {
         dataset_done(&d);

@@ -20,6 +20,10 @@ static const struct opt opts[] = {
      .min = 0,
      .max = 1e9,
      .help = "leave out at most this many bad lines of each file"},
+    {.name = "spaced",
+     .type = OPT_BOOL,
+     .def = "false",
+     .help = "blanks of __label__ lines stand between words, and stay"},
     {.name = "out",
      .type = OPT_STR,
      .help = "hold-out: directory of the new files; made when missing"},
@@ -100,8 +104,9 @@ static int run(const struct options *o, const char *const *words, int n, struct 
     if (n != 1 || (!holds && strcmp(words[0], "stats") != 0))
         return err_set(err, ERR_USAGE, "one of the words \"stats\" and \"hold-out\" is expected");
     if (verb_need(o, "data", &dir, err) != 0 ||
-        corpus_read(dir, false, (struct corpus_rules){options_int(o, "skip-bad"), false}, stdout,
-                    &c, err) != 0)
+        corpus_read(dir, false,
+                    (struct corpus_rules){options_int(o, "skip-bad"), options_bool(o, "spaced")},
+                    stdout, &c, err) != 0)
         return -1;
     if (holds) {
         int rc = hold_out(o, &c, err);

@@ -82,7 +82,7 @@ static double accuracy(const struct compose *c, const double *weights)
     return (double)right / (double)c->titles.n;
 }
 
-/* Shares of a mean: members that are calibrated give an ensemble that is at least as calibrated, where a plain sum
+/* Shares of a mean: of calibrated members it claims about what they do (rather less), where a plain sum
  * would claim far too much. */
 static void to_shares(double *weights, int n)
 {

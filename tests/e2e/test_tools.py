@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 
 import data
@@ -95,7 +96,7 @@ def _tutorial(env, topics, encoder):
     with open(os.path.join(data.ROOT, "README.md"), encoding="utf-8") as f:
         lines = f.read().split("## From nothing to a transformer on Kafka")[1].split("```sh\n")[1].split("```")[0]
     same("what needs a network", lines.startswith("make build encoder\nPATH=$PWD/build/bin:$PATH\n"), True)
-    lines = lines.split("\n", 2)[2].replace("build/encoder", encoder).replace("build/", env.folder + "/").replace("127.0.0.1:9092", env.kafka.bootstrap)
+    lines = re.sub(r"\bbuild/(encoder\b)?", lambda m: encoder if m[1] else env.folder + "/", lines.split("\n", 2)[2]).replace("127.0.0.1:9092", env.kafka.bootstrap)
     for name, mine in (("headlines.dead", topics.dead), ("--input headlines", "--input " + topics.input), ("--output categories", "--output " + topics.output),
                        ("-t headlines", "-t " + topics.input), ("-t categories", "-t " + topics.output)):
         same(f"{name} in README", name in lines, True)
