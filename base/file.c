@@ -233,25 +233,30 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+void file_list_sort(struct file_list *list)
+{
+    if (list->n)
+        qsort(list->names, list->n, sizeof *list->names, by_name);
+}
+
+void file_list_add(struct file_list *list, char *name)
+{
+    if ((list->n & (list->n - 1)) == 0) /* room for a power of two */
+        list->names = xrealloc(list->names, (list->n ? 2 * list->n : 1) * sizeof *list->names);
+    list->names[list->n++] = name;
+}
+
 int file_list(const char *path, struct file_list *list, struct err *err)
 {
     *list = (struct file_list){0};
     DIR *dir = opendir(path);
     if (!dir)
         return fail(err, path, "open");
-    size_t cap = 0;
-    for (struct dirent *e; (e = readdir(dir));) {
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-            continue;
-        if (list->n == cap) {
-            cap = cap ? 2 * cap : 16;
-            list->names = xrealloc(list->names, cap * sizeof *list->names);
-        }
-        list->names[list->n++] = xstrdup(e->d_name);
-    }
+    for (struct dirent *e; (e = readdir(dir));)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            file_list_add(list, xstrdup(e->d_name));
     (void)closedir(dir);
-    if (list->n)
-        qsort(list->names, list->n, sizeof *list->names, by_name);
+    file_list_sort(list);
     return 0;
 }
 

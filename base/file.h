@@ -43,6 +43,8 @@ struct file_list {
     size_t n;
 };
 int file_list(const char *path, struct file_list *list, struct err *err);
+void file_list_add(struct file_list *list, char *name); /* malloc'd, the list's from here on */
+void file_list_sort(struct file_list *list);
 void file_list_free(struct file_list *list);
 
 /* The same of all that is below a directory: "a", "b/" (a directory), "b/c", …, sorted by bytes.

@@ -6,16 +6,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "base/file.h"
 #include "base/err.h"
+#include "base/file.h"
 
 enum { OPEN_AT_ONCE = 16 };
-
-static void add(struct file_list *list, char *name)
-{
-    list->names = xrealloc(list->names, (list->n + 1) * sizeof *list->names);
-    list->names[list->n++] = name;
-}
 
 /* What lies in root/below ("" or "a/b/"), each name with `below` in front. */
 static int list_below(const char *root, const char *below, int levels, bool hidden,
@@ -37,17 +31,12 @@ static int list_below(const char *root, const char *below, int levels, bool hidd
         bool deeper = lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
         free(path);
         char *name = file_path("%s%s%s", below, here.names[i], deeper ? "/" : "");
-        add(out, name);
+        file_list_add(out, name);
         if (deeper)
             rc = list_below(root, name, levels - 1, hidden, out, err);
     }
     file_list_free(&here);
     return rc;
-}
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
 int file_list_tree(const char *path, bool hidden, struct file_list *list, struct err *err)
@@ -57,8 +46,7 @@ int file_list_tree(const char *path, bool hidden, struct file_list *list, struct
         file_list_free(list);
         return -1;
     }
-    if (list->n)
-        qsort(list->names, list->n, sizeof *list->names, by_name);
+    file_list_sort(list);
     return 0;
 }
 

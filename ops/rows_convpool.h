@@ -86,12 +86,14 @@ static inline __attribute__((always_inline)) void NAME(convpool_width)(const CEL
                                                                        float *y, int32_t *arg)
 {
     int f = 0;
-    for (; f + BLOCK * VL <= filters; f += BLOCK * VL)
-        NAME(convpool_block)
-    (at, n, w, c + (size_t)f, (size_t)filters, y + f, arg ? arg + f : NULL);
-    for (; f < filters; f++)
-        NAME(convpool_single)
-    (at, n, w, c + (size_t)f, (size_t)filters, y + f, arg ? arg + f : NULL);
+    for (; f + BLOCK * VL <= filters; f += BLOCK * VL) {
+        int32_t *where = arg ? arg + f : NULL;
+        NAME(convpool_block)(at, n, w, c + (size_t)f, (size_t)filters, y + f, where);
+    }
+    for (; f < filters; f++) {
+        int32_t *where = arg ? arg + f : NULL;
+        NAME(convpool_single)(at, n, w, c + (size_t)f, (size_t)filters, y + f, where);
+    }
 }
 
 static inline __attribute__((always_inline)) void NAME(convpool_widths)(const struct convpool *s,

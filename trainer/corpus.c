@@ -146,15 +146,22 @@ void corpus_done(struct corpus *c)
     *c = (struct corpus){0};
 }
 
-struct vocab *corpus_vocab(const struct dataset *train, long min_count)
+int corpus_vocab(const struct dataset *train, long min_count, struct vocab **out, struct err *err)
 {
     struct vocab_builder *b = vocab_builder_open();
     for (size_t i = 0; i < train->n; i++)
         vocab_builder_add(b, train->text + train->offset[i],
                           train->offset[i + 1] - train->offset[i]);
-    struct vocab *v = vocab_builder_finish(b, min_count, 1 << 20);
+    *out = vocab_builder_finish(b, min_count, 1 << 20);
     vocab_builder_close(b);
-    return v;
+    if (vocab_size(*out) > VOCAB_FIRST)
+        return 0;
+    vocab_close(*out);
+    *out = NULL;
+    return err_set(err, ERR_FORMAT,
+                   "no character is seen %ld times in the %zu training titles (--min-count): "
+                   "nothing to learn from",
+                   min_count, train->n);
 }
 
 int32_t packed_by_vocab(const void *vocab, const char *title, size_t n, int32_t *ids, int32_t max)

@@ -40,8 +40,8 @@ void corpus_done(struct corpus *c); /* safe on a zeroed one */
 int corpus_write_classes(const char *dir, const struct classes *c,
                          struct err *err); /* DIR/class.txt */
 
-/* The vocabulary of the training titles: characters seen at least min_count times. */
-struct vocab *corpus_vocab(const struct dataset *train, long min_count);
+/* The vocabulary of the training titles: characters seen at least min_count times.  Refused: none. */
+int corpus_vocab(const struct dataset *train, long min_count, struct vocab **out, struct err *err);
 
 /* All titles of a dataset as one batch (labels borrowed from d). */
 struct packed {

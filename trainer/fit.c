@@ -20,9 +20,10 @@ const char *fit_model_name(const struct fit *f)
 
 struct corpus_rules fit_rules(const struct options *o)
 {
-    return (struct corpus_rules){options_int(o, "skip-bad"),
-                                 strcmp(options_str(o, "arch"), "fasttext") == 0 &&
-                                     strcmp(options_str(o, "words"), "spaces") == 0};
+    return (struct corpus_rules){
+        options_int(o, "skip-bad"),
+        (!options_known(o, "arch") || strcmp(options_str(o, "arch"), "fasttext") == 0) &&
+            strcmp(options_str(o, "words"), "spaces") == 0};
 }
 
 enum dtype fit_dtype(const struct options *o)
@@ -92,11 +93,7 @@ static int final_reports(const struct fit *f, bool made, struct err *err)
                   model_info(m)->version,
                   progress_duration((clock_ns() - f->start_ns) / 1000000000, s));
     model_close(m);
-    char *lineage = file_path("%s/" LINEAGE_FILE, f->out.path);
-    /* A job that was killed while it measured its finished model has not told. */
-    int rc = made || !file_exists(lineage) ? lineage_write(f->out.path, f, dev, err) : 0;
-    free(lineage);
-    return rc;
+    return made ? lineage_write(f->out.path, f, dev, err) : 0;
 }
 
 static bool in_steps(const struct fit *f)
@@ -127,22 +124,18 @@ static int train(struct fit *f, struct err *err)
                                       : fit_transformer(f, err);
     if (in_steps(f))
         stop_release();
-    if (rc == 0 && processes_rank() == 0) /* who wrote the model */
-        rc = final_reports(f, true, err);
-    return rc;
+    if (rc != 0 || processes_rank() > 0) /* the first wrote the model */
+        return rc;
+    /* The checkpoint goes last: a job that is killed before its lineage stands is resumed, and writes it. */
+    return final_reports(f, true, err) == 0 ? outdir_complete(&f->out, err) : -1;
 }
 
 /* The titles as ids of the characters that training has. */
 static int pack_characters(struct fit *f, struct err *err)
 {
     int32_t max = (int32_t)options_int(f->o, "max-length");
-    f->vocab = corpus_vocab(&f->corpus.train, options_int(f->o, "min-count"));
-    if (vocab_size(f->vocab) <= VOCAB_FIRST)
-        return err_set(err, ERR_FORMAT,
-                       "%s: no character is seen %ld times in %zu titles (--min-count): nothing to "
-                       "learn from",
-                       options_str(f->o, "data"), options_int(f->o, "min-count"),
-                       f->corpus.train.n);
+    if (corpus_vocab(&f->corpus.train, options_int(f->o, "min-count"), &f->vocab, err) != 0)
+        return -1;
     int rc = packed_make(&f->train, &f->corpus.train, packed_by_vocab, f->vocab, 1, max, err);
     return rc == 0 ? packed_make(&f->dev, &f->corpus.dev, packed_by_vocab, f->vocab, 1, max, err)
                    : rc;

@@ -282,9 +282,7 @@ static int finish(struct run *t, struct err *err)
             processes_seconds() * 1e11 / (double)(clock_ns() - t->start_ns));
     buf_printf(&c->log, "{\"stopped\":\"%s\",\"iteration\":%lld,\"best_iteration\":%lld}\n",
                early ? "early" : "end", (long long)c->iteration, (long long)c->best_iteration);
-    if (publish(t, err) != 0 || fit_write_log(t->f, &c->log, err) != 0)
-        return -1;
-    return outdir_complete(&t->f->out, err);
+    return publish(t, err) != 0 ? -1 : fit_write_log(t->f, &c->log, err);
 }
 
 int fit_loop(struct fit *f, const struct trainee *s, struct err *err)

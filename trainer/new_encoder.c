@@ -24,14 +24,10 @@ static int write_pieces(const char *dir, const struct dataset *train, long min_c
 {
     static const char specials[] = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n";
     char *path = file_path("%s/vocab.txt", dir), *text = NULL, *rest;
-    struct vocab *v = corpus_vocab(train, min_count);
-    if (vocab_size(v) <= VOCAB_FIRST) {
-        vocab_close(v);
+    struct vocab *v;
+    if (corpus_vocab(train, min_count, &v, err) != 0) {
         free(path);
-        return err_set(err, ERR_FORMAT,
-                       "no character is seen %ld times in %zu titles (--min-count): nothing to "
-                       "learn from",
-                       min_count, train->n);
+        return -1;
     }
     struct buf out;
     buf_init(&out, MAX_VOCAB);

@@ -7,6 +7,7 @@
 #include "data/words.h"
 #include "trainer/corpus.h"
 #include "trainer/fasttext_corpus.h"
+#include "trainer/fit.h"
 #include "trainer/verb.h"
 
 #define MAX_TEXT ((size_t)4 << 30)
@@ -112,10 +113,7 @@ static int run(const struct options *o, const char *const *words, int n, struct 
         return -1;
     if (file_same_place(data, out))
         return err_set(err, ERR_USAGE, "--out is --data: its files would be replaced");
-    int rc = corpus_read(data, false,
-                         (struct corpus_rules){options_int(o, "skip-bad"),
-                                               strcmp(options_str(o, "words"), "spaces") == 0},
-                         stdout, &c, err);
+    int rc = corpus_read(data, false, fit_rules(o), stdout, &c, err);
     if (rc == 0)
         rc = fasttext_corpus_check_labels(&c.classes, err);
     if (rc == 0)

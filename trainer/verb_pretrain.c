@@ -143,6 +143,8 @@ static int train(struct fit *f, struct encoder_source *src, const struct masking
                         .rate = rate,
                         .save = save};
     int rc = fit_loop(f, &t, err);
+    if (rc == 0)
+        rc = outdir_complete(&f->out, err);
     pretrain_step_close(&r.s);
     free(settings);
     return rc;

@@ -152,10 +152,7 @@ static int run(const struct options *o, const char *const *words, int n, struct 
     struct fit f = {.o = chosen, .console = stdout, .start_ns = clock_ns()};
     int rc = outdir_check(out, mode, err);
     if (rc == 0)
-        rc = corpus_read(data, true,
-                         (struct corpus_rules){options_int(o, "skip-bad"),
-                                               strcmp(options_str(o, "words"), "spaces") == 0},
-                         f.console, &f.corpus, err);
+        rc = corpus_read(data, true, fit_rules(o), f.console, &f.corpus, err);
     if (rc == 0) {
         rc = search(o, &f.corpus, &best, err);
         if (rc == 0)

@@ -134,6 +134,7 @@ static void kill_and_resume(void **state)
     run_expect_same("a/model.safetensors", "b/model.safetensors");
     run_expect_same("a/history.json", "b/history.json");
     run_expect_same("a/config.json", "b/config.json");
+    run_expect_same("a/lineage.json", "b/lineage.json");
 }
 
 /* Names in a directory that begin so. */
