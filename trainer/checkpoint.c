@@ -7,6 +7,7 @@
 
 #include "models/safetensors.h"
 
+#define FORMAT "2"
 enum { TEXT = 64 };
 
 /* The numbers, once: name and place. */
@@ -15,22 +16,23 @@ struct number {
     int64_t *whole; /* this or that */
     double *real;
 };
-#define N_NUMBERS 11
+#define N_NUMBERS 12
 
 static void numbers(struct checkpoint *c, int64_t *publish, struct number list[N_NUMBERS])
 {
     const struct number all[N_NUMBERS] = {
+        {"format", NULL, NULL},
         {"iteration", &c->iteration, NULL},
         {"best_iteration", &c->best_iteration, NULL},
         {"improved", &c->improved, NULL},
         {"seen", &c->seen, NULL},
+        {"labelled", &c->labelled, NULL},
         {"correct", &c->correct, NULL},
         {"publish", publish, NULL},
         {"best_loss", NULL, &c->best_loss},
         {"best_accuracy", NULL, &c->best_accuracy},
         {"loss_sum", NULL, &c->loss_sum},
         {"seconds", NULL, &c->seconds},
-        {"format", NULL, NULL},
     };
     memcpy(list, all, sizeof all);
 }
@@ -67,7 +69,7 @@ int checkpoint_write(const char *path, const struct checkpoint *c, const char *s
         else if (list[i].real)
             (void)snprintf(text[i], TEXT, "%a", *list[i].real);
         else
-            (void)snprintf(text[i], TEXT, "1");
+            (void)snprintf(text[i], TEXT, FORMAT);
         meta[n++] = list[i].name;
         meta[n++] = text[i];
     }
@@ -124,7 +126,7 @@ static int read_numbers(const char *path, const struct safetensors *st,
             *list[i].real = strtod(text, &end);
             good = !*end && !isnan(*list[i].real);
         } else if (good) {
-            good = strcmp(text, "1") == 0;
+            good = strcmp(text, FORMAT) == 0;
         }
         if (!good)
             return err_set(err, ERR_FORMAT, "%s: not a training checkpoint: %s = \"%s\"", path,

@@ -20,9 +20,10 @@ struct checkpoint {
     int64_t best_iteration,
         improved; /* of the kept weights; of the last better dev loss or accuracy (0: none yet) */
     double best_loss, best_accuracy; /* least dev loss and greatest dev accuracy so far */
-    double loss_sum; /* since the last evaluation: losses of titles, titles, right ones */
-    int64_t seen, correct;
-    double seconds; /* of work so far */
+    double loss_sum;                 /* since the last evaluation: losses of titles */
+    int64_t seen;                    /* those titles */
+    int64_t labelled, correct; /* those of them that have a label; with the label as best class */
+    double seconds;            /* of work so far */
     bool publish;   /* write the model's files at every best evaluation, not at the end alone */
     struct buf log; /* the text of --log-json so far */
 };

@@ -81,6 +81,12 @@ static int show_board(const struct run *t, double train_loss, double train_accur
     return rc;
 }
 
+/* A part of few titles may have none that counts. */
+static double share(double sum, int64_t n)
+{
+    return n ? sum / (double)n : 0;
+}
+
 static int evaluate(struct run *t, struct err *err)
 {
     struct checkpoint *c = t->c;
@@ -105,8 +111,8 @@ static int evaluate(struct run *t, struct err *err)
         c->best_iteration = c->iteration;
         memcpy(c->best, t->s->weights(t->s->self), c->size * sizeof *c->best);
     }
-    double train_loss = c->loss_sum / (double)c->seen;
-    double train_accuracy = (double)c->correct / (double)c->seen;
+    double train_loss = share(c->loss_sum, c->seen);
+    double train_accuracy = share((double)c->correct, c->labelled);
     char s[24];
     progress_clear(&t->bar);
     (void)fprintf(t->f->console,
@@ -122,7 +128,7 @@ static int evaluate(struct run *t, struct err *err)
     if (show_board(t, train_loss, train_accuracy, loss, accuracy, err) != 0)
         return -1;
     c->loss_sum = 0;
-    c->seen = c->correct = 0;
+    c->seen = c->labelled = c->correct = 0;
     /* The log first: after a kill in between, --resume writes again the log that belongs to the
      * checkpoint. */
     if (fit_write_log(t->f, &c->log, err) != 0 || write_checkpoint(t, err) != 0)
@@ -163,6 +169,7 @@ static void share_checkpoint(struct checkpoint *c)
                          {&c->best_accuracy, sizeof c->best_accuracy},
                          {&c->loss_sum, sizeof c->loss_sum},
                          {&c->seen, sizeof c->seen},
+                         {&c->labelled, sizeof c->labelled},
                          {&c->correct, sizeof c->correct}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         processes_share(numbers[i].at, numbers[i].size);
@@ -207,11 +214,11 @@ static void show_step(struct run *t)
     char detail[120], s[24];
     if (done == t->s->steps) {
         progress_end(&t->bar, "%lld iterations, %.1f it/s", (long long)t->s->steps, rate);
-    } else if (t->bar.tty && t->c->seen) {
+    } else if (t->bar.tty) {
         (void)snprintf(detail, sizeof detail,
                        "%lld/%lld  %.1f it/s  loss %.4f  acc %.2f %%  left %s", (long long)done,
-                       (long long)t->s->steps, rate, t->c->loss_sum / (double)t->c->seen,
-                       100 * (double)t->c->correct / (double)t->c->seen,
+                       (long long)t->s->steps, rate, share(t->c->loss_sum, t->c->seen),
+                       100 * share((double)t->c->correct, t->c->labelled),
                        progress_duration(progress_left(&t->bar, done), s));
         progress_step(&t->bar, done, detail);
     }

@@ -145,6 +145,7 @@ int pretrain_step(struct pretrain_step *s, struct err *err)
     s->opt.c.loss_sum += r.loss;
     s->opt.c.correct += r.correct;
     s->opt.c.seen += asked;
+    s->opt.c.labelled += asked;
     return 0;
 }
 

@@ -29,6 +29,14 @@ void stepping_order(uint32_t *order, size_t n, uint64_t seed, int64_t epoch)
     rng_shuffle(order, n, seed, STREAM_ORDER + ((uint64_t)epoch << 32));
 }
 
+int32_t stepping_labelled(const struct dataset *d, const uint32_t *titles, int32_t n)
+{
+    int32_t labelled = 0;
+    for (int32_t i = 0; i < n; i++)
+        labelled += d->labels[titles[i]] >= 0;
+    return labelled;
+}
+
 struct average {
     struct checkpoint *c;
     float rest;

@@ -105,15 +105,14 @@ float stepper_rate(const struct stepper *t)
     return stepping_rate(t->f->o, t->c.iteration, options_int(t->f->o, "warmup"), t->total);
 }
 
-static struct batch next_batch(struct stepper *t)
+static struct batch next_batch(struct stepper *t, size_t first)
 {
-    int64_t epoch = t->c.iteration / t->steps, step = t->c.iteration % t->steps;
+    int64_t epoch = t->c.iteration / t->steps;
     size_t n = t->f->corpus.train.n;
     if (epoch != t->order_epoch) {
         stepping_order(t->order, n, t->seed, epoch);
         t->order_epoch = epoch;
     }
-    size_t first = (size_t)step * (size_t)t->batch;
     int32_t count = n - first < (size_t)t->batch ? (int32_t)(n - first) : t->batch;
     packed_pick(&t->f->train, t->order + first, count, t->ids, t->start, t->labels);
     for (int32_t i = 0; t->char_dropout > 0 && i < t->start[count]; i++)
@@ -144,7 +143,8 @@ static void update_weights(struct stepper *t)
 
 int stepper_step(struct stepper *t, struct err *err)
 {
-    struct batch b = next_batch(t);
+    size_t first = (size_t)(t->c.iteration % t->steps) * (size_t)t->batch;
+    struct batch b = next_batch(t, first);
     struct textcnn_result result;
     memset(t->grads, 0, t->c.size * sizeof *t->grads);
     textcnn_forward_backward(&t->cfg, t->c.w, t->grads, t->ws, &b, t->seed,
@@ -161,5 +161,6 @@ int stepper_step(struct stepper *t, struct err *err)
     t->c.loss_sum += result.loss * b.n;
     t->c.correct += result.correct;
     t->c.seen += b.n;
+    t->c.labelled += stepping_labelled(&t->f->corpus.train, t->order + first, b.n);
     return 0;
 }

@@ -16,12 +16,15 @@ static void set_class_weights(struct transformer_step *s)
     if (strcmp(options_str(s->f->o, "class-weights"), "balanced") != 0)
         return;
     s->class_weights = xcalloc((size_t)n, sizeof *s->class_weights);
+    size_t labelled = 0;
     for (size_t i = 0; i < d->n; i++)
-        if (d->labels[i] >= 0)
+        if (d->labels[i] >= 0) {
             s->class_weights[d->labels[i]] += 1;
+            labelled++;
+        }
     for (int32_t c = 0; c < n; c++)
         s->class_weights[c] =
-            s->class_weights[c] > 0 ? (float)d->n / ((float)n * s->class_weights[c]) : 1.0f;
+            s->class_weights[c] > 0 ? (float)labelled / ((float)n * s->class_weights[c]) : 1.0f;
 }
 
 void transformer_step_open(struct transformer_step *s, const struct fit *f,
@@ -184,6 +187,7 @@ int transformer_step(struct transformer_step *s, struct err *err)
     s->opt.c.loss_sum += r.loss;
     s->opt.c.correct += r.correct;
     s->opt.c.seen += count;
+    s->opt.c.labelled += stepping_labelled(&s->f->corpus.train, s->order + first, count);
     return 0;
 }
 

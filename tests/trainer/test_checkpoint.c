@@ -34,6 +34,7 @@ static void round_trip(void **state)
     a.best_accuracy = 1.0 / 3;
     a.loss_sum = 0.1;
     a.seen = 9;
+    a.labelled = 8;
     a.correct = 4;
     a.seconds = 1e-9 / 7;
     a.publish = true;
@@ -48,6 +49,7 @@ static void round_trip(void **state)
     assert_int_equal(b.best_iteration, 7);
     assert_int_equal(b.improved, 8);
     assert_int_equal(b.seen, 9);
+    assert_int_equal(b.labelled, 8);
     assert_int_equal(b.correct, 4);
     assert_true(b.publish && isinf(b.best_loss));
     assert_memory_equal(&b.best_accuracy, &a.best_accuracy, sizeof(double));

@@ -109,6 +109,38 @@ static void scores_come_once(void **state)
     free(twice);
 }
 
+/* Titles without a label, three times as many as the others, are right or wrong for nobody. */
+static void accuracy_counts_labels(void **state)
+{
+    (void)state;
+    char *teacher = file_path("%s/t", run_dir), *more = file_path("%s/more.txt", run_dir), *text;
+    struct err err;
+    struct buf bare;
+    assert_int_equal(run_verb(verb_fit, "--arch", "linear", "--data", TINY, "--out", teacher), 0);
+    assert_int_equal(file_read(TINY "/train.txt", 1 << 20, &text, NULL, &err), 0);
+    buf_init(&bare, 1 << 20);
+    for (int i = 0; i < 3; i++)
+        buf_puts(&bare, text);
+    buf_put(&bare, "", 1);
+    run_write("more.txt", bare.data);
+    static const char *const students[2][3] = {{"textcnn", "--char-dropout", "0"},
+                                               {"bert", "--from", ROWS "bert"}};
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(run_verb(verb_distill, "--teacher", teacher, "--arch", students[i][0],
+                                  students[i][1], students[i][2], "--data", TINY, "--out", "%/a",
+                                  "--overwrite", "--unlabeled", more, "--epochs", i ? "24" : "8",
+                                  "--batch", "32", "--lr", "5e-3", "--hidden-dropout", "0",
+                                  "--attention-dropout", "0", "--patience", "0", "--log-json",
+                                  "%/log"),
+                         0);
+        assert_true(run_number("log", "train_accuracy", true) > 0.6);
+    }
+    free(text);
+    buf_done(&bare);
+    free(teacher);
+    free(more);
+}
+
 static void refuses(void **state)
 {
     (void)state;
@@ -151,6 +183,6 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, run_setup, run_teardown)
     const struct CMUnitTest tests[] = {TEST(learns_from_the_teacher), TEST(scores_come_once),
-                                       TEST(refuses)};
+                                       TEST(accuracy_counts_labels), TEST(refuses)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
