@@ -47,6 +47,8 @@ static int64_t size_of(const struct transformer_config *c, char letter)
         return (int64_t)c->heads * c->head_size;
     case 'B':
         return c->buckets;
+    case '1':
+        return 1;
     default:
         return 2;
     }
@@ -160,6 +162,8 @@ static int take_stack(struct search *s, enum stack stack, const struct stack_row
                                             : &p->layer[stack][layer_at(l, rows[i].which)];
             layer_name(s->cfg, rows[i].name, l, name);
             (void)snprintf(full, sizeof full, "%s%s", s->prefix, name);
+            if (rows[i].which == P_MASK_EMB && !find(s, full))
+                continue; /* kept where it is, and missed by nobody */
             if (take(s, &rows[i], full, to) != 0)
                 return -1;
         }

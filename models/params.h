@@ -24,6 +24,7 @@ enum param {
     P_EMB_PROJ_B,   /* [C] */
     P_FINAL_NORM_W, /* [C], T5's after the last layer */
     P_BIAS_TABLE,   /* [buckets,H], T5's */
+    P_MASK_EMB,     /* [1,1,C], XLNet's of a word to be found: no classifier asks for it */
     P_POOL_W,       /* [C,C] */
     P_POOL_B,
     P_HEAD_DENSE_W, /* [C,C] */

@@ -70,6 +70,7 @@ static const struct param_row albert_rows[] = {
 
 static const struct param_row xlnet_rows[] = {
     {P_WORD, "VE", "word_embedding.weight"},
+    {P_MASK_EMB, "11C", "mask_emb"},
     {P_Q_W, "CHD", "layer.#.rel_attn.q"},
     {P_K_W, "CHD", "layer.#.rel_attn.k"},
     {P_V_W, "CHD", "layer.#.rel_attn.v"},

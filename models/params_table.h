@@ -10,7 +10,7 @@
 
 /* In names, # is the layer, @ ALBERT's group and % its layer within the group.  Shapes are letters:
  * V E C F P Y K O as in models/transformer_config.h, H heads, D head size, A all heads (H D), B
- * buckets, 2 two. */
+ * buckets, 1 one, 2 two. */
 struct param_row {
     enum param which;
     const char *dims, *name;

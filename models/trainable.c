@@ -58,7 +58,8 @@ static void add(void *arg, const struct param_place *p)
                                     .layer = p->layer,
                                     .n_dims = p->n_dims,
                                     .size = 1,
-                                    .decay = !is_norm(p->which) && strstr(p->name, "bias") == NULL};
+                                    .decay = !is_norm(p->which) && p->which != P_MASK_EMB &&
+                                             strstr(p->name, "bias") == NULL};
     for (int i = 0; i < p->n_dims; i++) {
         to->dims[i] = p->dims[i];
         to->size *= (size_t)p->dims[i];

@@ -21,7 +21,7 @@ struct trainable_tensor {
     int n_dims;
     int64_t dims[TENSOR_MAX_DIMS];
     size_t offset, size; /* in floats */
-    bool decay;          /* neither a norm nor called a bias: weight decay applies */
+    bool decay;          /* neither a norm nor called a bias nor never used: weight decay applies */
 };
 
 struct trainable {
