@@ -92,6 +92,12 @@ static void describe(struct encoder_source *s)
     free(config);
 }
 
+int encoder_source_prepare(struct options *o, struct err *err)
+{
+    bool named = options_known(o, "size") && options_given(o, "size") && !options_given(o, "from");
+    return named ? options_set_default(o, "init", "random", "--size without --from", err) : 0;
+}
+
 /* The directory that says what kind of model it is. */
 static int find_dir(struct encoder_source *s, const struct options *o, const char *out,
                     const struct dataset *text, bool random, struct err *err)
@@ -101,9 +107,10 @@ static int find_dir(struct encoder_source *s, const struct options *o, const cha
     if (s->dir)
         return 0;
     if (!random)
-        return err_set(err, ERR_USAGE,
-                       "--arch %s needs --from, the directory of a checkpoint, or --init random",
-                       name);
+        return err_set(
+            err, ERR_USAGE,
+            "--arch %s needs --from, the directory of a checkpoint, or the --size of a new one",
+            name);
     s->dir = s->made = file_path("%s/.new", out);
     return new_encoder_write(s->dir, name, options_str(o, "size"), text,
                              options_int(o, "min-count"), err);

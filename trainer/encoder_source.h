@@ -22,6 +22,8 @@ struct encoder_source {
     char digest[SHA256_HEX]; /* over configuration and weights: a run cannot go on from others */
 };
 
+/* --size without --from asks for a new encoder: --init is random where nobody says otherwise. */
+int encoder_source_prepare(struct options *o, struct err *err);
 /* o: arch, from, init, size, seed, min-count, max-length.  out: where a new encoder's directory is made;
  * text: whose characters it knows.  classes NULL: a masked-language model, else a classifier of them.
  * Says on console what it has.  After a failure close it too. */

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "trainer/encoder_source.h"
+
 /* Recipes: published is what the reference project's own logs and text say of its runs on these
  * headlines (batches, epochs, when to judge and when to stop); the rest is what is usual for the family:
  * BERT's and its like arXiv:1810.04805 and the customs since, ELECTRA's arXiv:2003.10555, XLNet's
@@ -55,6 +57,8 @@ static int fasttext_defaults(struct options *o, struct err *err)
 int fit_preset(struct options *o, struct err *err)
 {
     const char *arch = options_str(o, "arch"), *preset = options_str(o, "preset");
+    if (encoder_source_prepare(o, err) != 0)
+        return -1;
     if (arch && strcmp(arch, "fasttext") == 0)
         return fasttext_defaults(o, err);
     if (!preset)

@@ -57,7 +57,7 @@ static int prepare(struct options *o, struct err *err)
         {"epochs", "10"},      {"batch", "64"},          {"lr", further ? "1e-4" : "5e-4"},
         {"ema", "0"},          {"patience", "0"},        {"schedule", "linear"},
         {"eval-every", "500"}, {"model-name", "encoder"}};
-    int rc = 0;
+    int rc = encoder_source_prepare(o, err);
     for (size_t i = 0; i < sizeof defaults / sizeof *defaults && rc == 0; i++)
         rc = options_set_default(o, defaults[i][0], defaults[i][1], "usual for masked words", err);
     return rc;

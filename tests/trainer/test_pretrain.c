@@ -42,8 +42,8 @@ static void every_family(void **state)
     static const char *const families[] = {"ernie", "nezha", "albert"};
     for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
         char *out = file_path("%%/%s", families[i]);
-        assert_int_equal(run_verb(verb_pretrain, "--text", TEXT, "--arch", families[i], "--init",
-                                  "random", "--size", "tiny", SHORT, "--out", out),
+        assert_int_equal(run_verb(verb_pretrain, "--text", TEXT, "--arch", families[i], "--size",
+                                  "tiny", SHORT, "--out", out),
                          0);
         free(out);
     }
@@ -160,7 +160,7 @@ static void refuses(void **state)
 {
     (void)state;
     assert_int_not_equal(run_verb(verb_pretrain, "--text", TEXT, "--out", "%/e"), 0);
-    run_expect_text("stderr", "--init random");
+    run_expect_text("stderr", "the --size of a new one");
     assert_int_not_equal(run_verb(verb_pretrain, "--out", "%/e"), 0);
     run_expect_text("stderr", "--text");
     assert_int_not_equal(
