@@ -181,6 +181,9 @@ fuzz: deps-fuzz
 parity: build
 	$(call need,$(PACKAGES_PARITY))
 	@tests/golden/run $(BUILD) $(patsubst %/,%,$(dir $(DATA)))
+	@published=$(dir $(DATA))../models/bge-small-zh-v1.5/model.safetensors; \
+	if [ -f "$$published" ]; then $(MAKE) encoder && tests/golden/same_weights.py $(BUILD)/encoder/model.safetensors "$$published"; \
+	else echo "skipped: an imported encoder beside the published one, for want of $$published"; fi
 
 clean:
 	rm -rf $(BUILD) $(BUILD)-dev $(BUILD)-tsan $(BUILD)-fuzz
