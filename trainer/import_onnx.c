@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "trainer/onnx_positions.h"
 
 enum { MAX_LAYERS = 1000, PER_LAYER = 16, EMBEDDINGS = 5, MAX_UP = 64 };
 
@@ -47,11 +48,7 @@ static int refuse(const struct search *s, const char *what, const char *where, c
 /* Linear searches: graphs have hundreds of nodes, and an import is done once. */
 static const struct onnx_node *producer(const struct search *s, const char *name)
 {
-    for (size_t i = 0; i < s->g->n_nodes; i++)
-        for (size_t k = 0; k < s->g->nodes[i].n_out; k++)
-            if (strcmp(s->g->nodes[i].out[k], name) == 0)
-                return &s->g->nodes[i];
-    return NULL;
+    return onnx_producer(s->g, name);
 }
 
 static bool is(const struct onnx_node *n, const char *op, size_t n_in)
@@ -293,7 +290,7 @@ static bool find_row(struct search *s, const char *name)
     const struct onnx_tensor **to = strcmp(n->in[1], "input_ids") == 0        ? &s->word
                                     : strcmp(n->in[1], "token_type_ids") == 0 ? &s->type
                                                                               : &s->position;
-    if (*to)
+    if (*to || (to == &s->position && !onnx_counts_positions(s->g, n->in[1])))
         return false;
     *to = t;
     return true;
@@ -314,8 +311,9 @@ static int find_embeddings(struct search *s, const char *name)
             s->word = s->position = s->type = NULL;
     }
     if (!found || !s->word || !s->position || !s->type)
-        return refuse(s, "value", sum,
-                      "rows of input_ids, of token_type_ids and of positions, added up");
+        return refuse(
+            s, "value", sum,
+            "rows of input_ids, of token_type_ids and of positions that count from 0, added up");
     return 0;
 }
 

@@ -166,6 +166,56 @@ static void not_recognised(void **state)
             "tensor \"encoder.layer.");
 }
 
+/* Positions that count ids from their values, as RoBERTa's do, and a table of others than 0, 1, 2, … */
+static void positions_of_others(void **state)
+{
+    (void)state;
+    static const char *const ids[] = {"input_ids"}, *const counted[] = {"counted"},
+                             *const slice[] = {"/embeddings/Slice_output_0"};
+    struct onnx_graph *g;
+    struct imported m;
+    struct err err;
+    assert_int_equal(onnx_open(ONNX, &g, &err), 0);
+    struct onnx_node *nodes = xmalloc((g->n_nodes + 1) * sizeof *nodes);
+    struct onnx_graph other = *g;
+    memcpy(nodes, g->nodes, g->n_nodes * sizeof *nodes);
+    nodes[g->n_nodes] = (struct onnx_node){
+        .name = "count", .op = "CumSum", .in = ids, .out = counted, .n_in = 1, .n_out = 1};
+    other.nodes = nodes;
+    other.n_nodes++;
+    size_t at = 0, table = 0;
+    for (size_t i = 0; i < g->n_nodes; i++) {
+        if (nodes[i].n_out && strcmp(nodes[i].out[0], slice[0]) == 0)
+            at = i;
+        if (nodes[i].value && nodes[i].value->type == ONNX_INT64 && nodes[i].value->n_dims == 2)
+            table = i;
+    }
+    assert_true(at > 0);
+    struct onnx_node kept = nodes[at];
+    nodes[at].in = ids; /* the slice of ids themselves */
+    nodes[at].n_in = 1;
+    assert_int_equal(import_onnx(&other, &m, &err), -1);
+    assert_non_null(strstr(err.msg, "positions that count from 0"));
+    nodes[at].in = counted; /* and of what is counted along them */
+    assert_int_equal(import_onnx(&other, &m, &err), -1);
+    assert_non_null(strstr(err.msg, "positions that count from 0"));
+    nodes[at] = kept;
+    struct onnx_tensor from_two = *nodes[table].value;
+    int64_t *numbers = xmalloc(from_two.bytes);
+    for (size_t i = 0; i < from_two.bytes / sizeof *numbers; i++)
+        numbers[i] = (int64_t)i + 2;
+    from_two.data = numbers;
+    nodes[table].value = &from_two;
+    assert_int_equal(import_onnx(&other, &m, &err), -1);
+    assert_non_null(strstr(err.msg, "positions that count from 0"));
+    nodes[table].value = g->nodes[table].value;
+    assert_int_equal(import_onnx(&other, &m, &err), 0);
+    imported_done(&m);
+    free(numbers);
+    free(nodes);
+    onnx_close(g);
+}
+
 static size_t varint(uint64_t x, unsigned char *to)
 {
     size_t n = 0;
@@ -248,6 +298,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(bit_for_bit, run_setup, run_teardown),
         cmocka_unit_test_setup_teardown(vocabularies, run_setup, run_teardown),
         cmocka_unit_test_setup_teardown(not_recognised, run_setup, run_teardown),
+        cmocka_unit_test_setup_teardown(positions_of_others, run_setup, run_teardown),
         cmocka_unit_test_setup_teardown(sizes_that_wrap, run_setup, run_teardown),
         cmocka_unit_test_setup_teardown(hostile_bytes, run_setup, run_teardown),
     };
