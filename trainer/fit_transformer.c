@@ -67,7 +67,7 @@ static int train(struct fit *f, struct encoder_source *src, struct err *err)
     transformer_step_open(&r.s, f, src->t, src->w, &drop, max, DEV_CHUNK);
     src->w = NULL; /* the step's now */
     (void)fprintf(f->console, "%-12s %s, %.1f ids a title, %d classes, %d threads\n", "training",
-                  optimizer_precision(f->o) == PRODUCT_BF16 ? "bf16" : "fp32",
+                  optimizer_precision_told(f->o),
                   (double)f->train.start[f->train.batch.n] / f->train.batch.n,
                   (int)f->corpus.classes.n, pool_threads(f->pool));
     char *settings =

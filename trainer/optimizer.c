@@ -110,6 +110,15 @@ enum product_type optimizer_precision(const struct options *o)
                                                                        : PRODUCT_FP32;
 }
 
+const char *optimizer_precision_told(const struct options *o)
+{
+    if (optimizer_precision(o) == PRODUCT_BF16)
+        return "bf16";
+    return strcmp(options_str(o, "precision"), "bf16") == 0
+               ? "fp32 (--precision bf16: this processor does not multiply it)"
+               : "fp32";
+}
+
 void optimizer_set_dropout(const struct options *o, struct dropout_rates *drop)
 {
     if (options_str(o, "hidden-dropout"))

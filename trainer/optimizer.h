@@ -41,5 +41,7 @@ float optimizer_rate(const struct optimizer *p);
 void optimizer_set_dropout(const struct options *o, struct dropout_rates *drop);
 /* Of the layers' products, by --precision. */
 enum product_type optimizer_precision(const struct options *o);
+/* What the console says of it, and where bf16 was asked for in vain. */
+const char *optimizer_precision_told(const struct options *o);
 
 #endif

@@ -127,7 +127,7 @@ static int train(struct fit *f, struct encoder_source *src, const struct masking
     pretrain_step_open(&r.s, f->o, src->t, src->w, &drop, &f->train, held, masking, f->pool);
     src->w = NULL; /* the step's now */
     (void)fprintf(f->console, "%-12s %s, %zu sequences of %.1f ids, %zu held out, %d threads\n",
-                  "training", optimizer_precision(f->o) == PRODUCT_BF16 ? "bf16" : "fp32", n,
+                  "training", optimizer_precision_told(f->o), n,
                   (double)f->train.start[n] / (double)n, held, pool_threads(f->pool));
     char *settings = file_path("from = %s\nmask = %s\nheld-out = %s\n", src->digest,
                                options_str(f->o, "mask"), options_str(f->o, "held-out"));

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/json.h"
 #include "models/safetensors.h"
+#include "ops/product.h"
 
 #define ROWS "tests/golden/transformers/"
 #define FIT(arch, row) "--arch", arch, "--from", ROWS row, "--data", TINY
@@ -364,6 +365,19 @@ static void refusals(void **state)
     }
 }
 
+/* What this processor does with --precision bf16 is told, not left to be found out. */
+static void precision_is_told(void **state)
+{
+    (void)state;
+    assert_int_equal(run_verb(verb_fit, FIT("bert", "bert"), "--batch", "32", "--epochs", "1",
+                              "--precision", "bf16", "--out", "%/m"),
+                     0);
+    run_expect_text("stdout", product_has(PRODUCT_BF16)
+                                  ? "training     bf16, "
+                                  : "training     fp32 (--precision bf16: this processor does not "
+                                    "multiply it), ");
+}
+
 static void presets(void **state)
 {
     (void)state;
@@ -389,6 +403,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(recipes, run_setup, run_teardown),
         cmocka_unit_test_setup_teardown(random_weights, run_setup, run_teardown),
         cmocka_unit_test_setup_teardown(refusals, run_setup, run_teardown),
+        cmocka_unit_test_setup_teardown(precision_is_told, run_setup, run_teardown),
         cmocka_unit_test_setup_teardown(presets, run_setup, run_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
