@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-enum { MAX_VALUES = 256 /* exports make positions of a dozen */ };
+enum { MAX_STEPS = 64 /* exports take a handful */ };
 
 const struct onnx_node *onnx_producer(const struct onnx_graph *g, const char *name)
 {
@@ -13,51 +13,59 @@ const struct onnx_node *onnx_producer(const struct onnx_graph *g, const char *na
     return NULL;
 }
 
+/* A Constant's or an initializer's whole numbers. */
 static const struct onnx_tensor *constant(const struct onnx_graph *g, const char *name)
 {
     const struct onnx_node *n = onnx_producer(g, name);
-    if (n)
-        return n->value;
-    for (size_t i = 0; i < g->n_tensors; i++)
+    const struct onnx_tensor *t = n ? n->value : NULL;
+    for (size_t i = 0; !n && !t && i < g->n_tensors; i++)
         if (strcmp(g->tensors[i].name, name) == 0)
-            return &g->tensors[i];
-    return NULL;
+            t = &g->tensors[i];
+    return t && t->type == ONNX_INT64 && t->bytes ? t : NULL;
 }
 
-/* [1, P] of whole numbers is a table; all else is an operation's argument. */
-static bool is_other_table(const struct onnx_tensor *t)
+/* Are they first, first + by, first + 2 by, …? */
+static bool counts(const struct onnx_tensor *t, int64_t first, int64_t by)
 {
-    if (t->type != ONNX_INT64 || t->n_dims != 2)
-        return false;
-    for (size_t i = 0; i < t->bytes / sizeof(int64_t); i++) {
+    for (size_t i = 0; t && i < t->bytes / sizeof(int64_t); i++) {
         int64_t x;
         memcpy(&x, (const char *)t->data + i * sizeof x, sizeof x);
-        if (x != (int64_t)i)
-            return true;
+        if (x != first + (int64_t)i * by)
+            return false;
     }
+    return t != NULL;
+}
+
+static bool is_op(const struct onnx_node *n, const char *op, size_t n_in)
+{
+    return strcmp(n->op, op) == 0 && n->n_in >= n_in;
+}
+
+/* Numbers that come through as they are. */
+static bool passes(const struct onnx_graph *g, const struct onnx_node *n)
+{
+    static const char *const ops[] = {"Cast",    "Expand",  "Identity",
+                                      "Reshape", "Squeeze", "Unsqueeze"};
+    if (is_op(n, "Slice", 3)) /* from the first on, each */
+        return counts(constant(g, n->in[1]), 0, 0) &&
+               (n->n_in < 5 || counts(constant(g, n->in[4]), 1, 0));
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
+        if (is_op(n, ops[i], 1))
+            return true;
     return false;
 }
 
 bool onnx_counts_positions(const struct onnx_graph *g, const char *name)
 {
-    const char *values[MAX_VALUES] = {name};
-    size_t n = 1;
-    for (size_t i = 0; i < n; i++) {
-        const struct onnx_tensor *t = constant(g, values[i]);
-        const struct onnx_node *node = onnx_producer(g, values[i]);
-        if (t ? is_other_table(t) : !node && *values[i] && strcmp(values[i], "position_ids") != 0)
+    for (int i = 0; i < MAX_STEPS; i++) {
+        const struct onnx_node *n = onnx_producer(g, name);
+        if (!n || n->value)
+            return strcmp(name, "position_ids") == 0 || counts(constant(g, name), 0, 1);
+        if (is_op(n, "Range", 3))
+            return counts(constant(g, n->in[0]), 0, 0) && counts(constant(g, n->in[2]), 1, 0);
+        if (!passes(g, n))
             return false;
-        if (!node || strcmp(node->op, "Shape") == 0)
-            continue;
-        for (size_t k = 0; k < node->n_in; k++) {
-            size_t known = 0;
-            while (known < n && strcmp(values[known], node->in[k]) != 0)
-                known++;
-            if (known == n && n == MAX_VALUES)
-                return false;
-            if (known == n)
-                values[n++] = node->in[k];
-        }
+        name = n->in[0];
     }
-    return true;
+    return false;
 }

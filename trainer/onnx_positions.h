@@ -8,8 +8,8 @@
 
 /* The node that makes a value; NULL: an input, an initializer, or nothing. */
 const struct onnx_node *onnx_producer(const struct onnx_graph *g, const char *name);
-/* Is `name` made of constants, shapes and the input position_ids alone, and a table of numbers among them 0, 1, 2, …?
- * RoBERTa's is not: it counts the ids that are no padding, from 2. */
+/* Is `name` the input position_ids, a table 0, 1, 2, … or a Range from 0 by 1, cut and shaped but not reckoned with?
+ * RoBERTa's is not: it counts the ids that are no padding, from 2; nor BART's, which adds 2. */
 bool onnx_counts_positions(const struct onnx_graph *g, const char *name);
 
 #endif

@@ -209,6 +209,29 @@ static void positions_of_others(void **state)
     assert_int_equal(import_onnx(&other, &m, &err), -1);
     assert_non_null(strstr(err.msg, "positions that count from 0"));
     nodes[table].value = g->nodes[table].value;
+    /* The right table with something added, as BART has it. */
+    const char *const sum[] = {g->nodes[table].out[0], kept.in[1]};
+    const char *cut[] = {"counted", kept.in[1], kept.in[2], kept.in[3], kept.in[4]};
+    nodes[g->n_nodes].op = "Add";
+    nodes[g->n_nodes].in = sum;
+    nodes[g->n_nodes].n_in = 2;
+    nodes[at].in = cut;
+    assert_int_equal(kept.n_in, 5);
+    assert_int_equal(import_onnx(&other, &m, &err), -1);
+    assert_non_null(strstr(err.msg, "positions that count from 0"));
+    nodes[g->n_nodes].op = "Cast"; /* which leaves them as they are */
+    assert_int_equal(import_onnx(&other, &m, &err), 0);
+    imported_done(&m);
+    /* From the second on. */
+    const struct onnx_tensor *one = NULL;
+    for (size_t i = 0; i < g->n_nodes; i++)
+        if (strcmp(g->nodes[i].out[0], kept.in[4]) == 0)
+            one = g->nodes[i].value;
+    assert_non_null(one);
+    cut[0] = g->nodes[table].out[0];
+    cut[1] = kept.in[4];
+    assert_int_equal(import_onnx(&other, &m, &err), -1);
+    nodes[at] = kept;
     assert_int_equal(import_onnx(&other, &m, &err), 0);
     imported_done(&m);
     free(numbers);
