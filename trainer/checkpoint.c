@@ -128,6 +128,11 @@ static int read_numbers(const char *path, const struct safetensors *st,
         } else if (good) {
             good = strcmp(text, FORMAT) == 0;
         }
+        if (!good && text && strcmp(list[i].name, "format") == 0)
+            return err_set(err, ERR_FORMAT,
+                           "%s: a training checkpoint of format \"%s\", expected " FORMAT
+                           ": another version wrote it; --overwrite starts anew",
+                           path, text);
         if (!good)
             return err_set(err, ERR_FORMAT, "%s: not a training checkpoint: %s = \"%s\"", path,
                            list[i].name, text ? text : "(missing)");

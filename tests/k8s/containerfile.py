@@ -94,6 +94,12 @@ def check(text, binaries, workloads):
             yield f"{w.title}: runAsUser {user}, the image's user is {users[-1]}"
     if not any(word == "COPY" and rest.split()[-1] == "/usr/local/" for word, rest in steps):
         yield "the programs are not on the PATH"
+    with open("data/segment.h", encoding="utf-8") as f:
+        words = re.search(r'SEGMENT_DIR "/usr(\S+)"', f.read())[1]
+    made = " ".join(rest for word, rest in found[0][2] if word == "RUN")
+    copied = [rest.split()[-2] for word, rest in steps if word == "COPY" and rest.split()[-1] == "/usr/"]
+    if not any(f" {root.rstrip('/')}{words}/" in made for root in copied):
+        yield f"jieba's files are not in /usr{words}"
 
 
 MISTAKES = (
@@ -105,5 +111,6 @@ MISTAKES = (
     ("library of the trainer left out", "liblinear4 ", "", r"liblinear4 is not installed"),
     ("stage that does not exist", "--from=build", "--from=builder", r"which is no stage"),
     ("development package", "libssl3", "libssl3 libssl-dev", r"development packages"),
+    ("no dictionary of words", "COPY --from=build /opt/jieba/ /usr/\n", "", r"jieba's files are not in /usr/lib/python3"),
     ("programs off the PATH", "/opt/rubric/ /usr/local/", "/opt/rubric/ /opt/", r"not on the PATH"),
 )

@@ -1,6 +1,7 @@
 /* checkpoint.h: every bit comes back; what does not fit is refused by name. */
 #include "trainer/checkpoint.h"
 
+#include "models/safetensors.h"
 #include "tests/trainer/run.h"
 
 #include <math.h>
@@ -90,9 +91,28 @@ static void refuses_other_files(void **state)
     buf_done(&c.log);
 }
 
+static void refuses_other_formats(void **state)
+{
+    (void)state;
+    static const char *const meta[] = {"settings", "x = 1\n", "format", "1", NULL};
+    float blocks[5][SIZE] = {{0}};
+    struct checkpoint c = make(blocks);
+    const struct tensor log = {
+        .name = "log", .dtype = DT_U8, .n_dims = 1, .dims = {1}, .data = "\n", .bytes = 1};
+    char *path = file_path("%s/c", run_dir);
+    struct err err;
+    assert_int_equal(safetensors_write(path, &log, 1, meta, &err), 0);
+    assert_int_equal(checkpoint_read(path, &c, "x = 1\n", &err), -1);
+    assert_int_equal(err.code, ERR_FORMAT);
+    assert_non_null(strstr(err.msg, "/c: a training checkpoint of format \"1\", expected 2"));
+    free(path);
+    buf_done(&c.log);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, run_setup, run_teardown)
-    const struct CMUnitTest tests[] = {T(round_trip), T(refuses_other_files)};
+    const struct CMUnitTest tests[] = {T(round_trip), T(refuses_other_files),
+                                       T(refuses_other_formats)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
