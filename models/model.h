@@ -17,7 +17,7 @@
 
 /* What a family lacks runs in FP32, and model_info says so.
  * TextCNN: the folded table's cells; INT16 and INT8 in fixed point (ops/convpool_fixed.h); AUTO is INT16, which
- * changes no category that FP32 would give but by a hair (docs/RESULTS.md).
+ * changes no category that FP32 would give but by a hair (docs/FIGURES.md).
  * Transformers: BF16 and INT8 are the layers' products (ops/projection.h); AUTO is BF16 where the
  * processor has it, else FP32. */
 enum precision {
