@@ -5,6 +5,7 @@ A round proves something only when the kill fell inside a transaction, which a r
 it sees records that a read_committed reader does not. Other rounds are repeated with another moment."""
 
 import random
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -43,6 +44,23 @@ def _paced(records, seconds):
         yield record
 
 
+def _kill_inside(env, topics, worker, seconds=4):
+    """Kills it where a transaction of its own has records, if there is such a moment in time: the worker is
+    frozen where one is open, whosever it is, and goes on when that one ends without it."""
+    partitions, limit = range(PARTITIONS), time.monotonic() + seconds
+    while time.monotonic() < limit:
+        if env.kafka.wait_open(topics.output, seconds=1) is None:
+            continue
+        worker.signal(signal.SIGSTOP)
+        high = env.kafka.ends(topics.output, False, partitions)
+        time.sleep(0.5)
+        stable = env.kafka.ends(topics.output, True, partitions)
+        if any(stable[p] < high[p] for p in partitions):
+            break
+        worker.signal(signal.SIGCONT)
+    worker.kill()
+
+
 def _storm(env, topics, chance, records, total, options):
     """Both workers from start to end, with the load, the kill and the stop between. Returns what must have
     come out and how long the stop took."""
@@ -57,9 +75,10 @@ def _storm(env, topics, chance, records, total, options):
     with ThreadPoolExecutor(1) as pool:
         load = pool.submit(data.fill, env.kafka, topics.input, _paced(records, LOAD_SECONDS))
         wait_for_share(chance.uniform(0.05, 0.35))
-        if options.get("delivery") != "at-least-once":
-            env.kafka.wait_open(topics.output, seconds=3)
-        first.kill()
+        if options.get("delivery") == "at-least-once":
+            first.kill()
+        else:
+            _kill_inside(env, topics, first)
         wait_for_share(min(0.9, _progress(env, topics) / total + chance.uniform(0.05, 0.15)))
         took = second.stop()
         both = [start("first-again"), start("second-again")]
